@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * file.c — one open file on POSIX: opening, identity, lock, size, sync.
+ */
+#include "os/posix/posix.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FIRST_FREE_DESCRIPTOR = 3 }; /* 0, 1 and 2 are printed to by anyone: O1 */
+
+/* A host that closed its standard streams would otherwise print into the store. */
+static int leave_standard_descriptors(int fd) {
+    if (fd < 0 || fd >= FIRST_FREE_DESCRIPTOR) return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_DESCRIPTOR);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return moved;
+}
+
+int sdi_posix_open(const char *path, int flags, mode_t mode) {
+    int fd;
+    do {
+        fd = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
+    } while (fd < 0 && errno == EINTR);
+    return leave_standard_descriptors(fd);
+}
+
+/* O_NONBLOCK keeps the open itself from waiting for the other end of a FIFO that took the name meanwhile. */
+static int open_as(const char *path, sdi_open_mode how, mode_t mode) {
+    switch (how) {
+    case SDI_OPEN_READ:
+        return sdi_posix_open(path, O_RDONLY | O_NONBLOCK, 0);
+    case SDI_OPEN_CREATE_NEW:
+        return sdi_posix_open(path, O_RDWR | O_NONBLOCK | O_CREAT | O_EXCL, mode);
+    default:
+        break;
+    }
+    /* O_CREAT only when nothing is there: in a sticky folder Linux refuses it on a file that belongs to somebody else
+     * (fs.protected_regular), even to who may write that file. */
+    int fd = sdi_posix_open(path, O_RDWR | O_NONBLOCK, 0);
+    if (fd < 0 && errno == ENOENT && how == SDI_OPEN_CREATE)
+        fd = sdi_posix_open(path, O_RDWR | O_NONBLOCK | O_CREAT, mode);
+    return fd;
+}
+
+static int set_blocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) return -1;
+    return fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+static simdrive_status not_a_file(void) {
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_NOT_A_FILE;
+}
+
+static uint64_t current_size_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+    return limit.rlim_cur;
+}
+
+/* Merely opening a device can act on it, so what is known to be none of ours is not opened at all. */
+static simdrive_status refuse_other_kinds(const char *path) {
+    struct stat found;
+    if (stat(path, &found) == 0 && !S_ISREG(found.st_mode)) return not_a_file();
+    return SIMDRIVE_OK;
+}
+
+simdrive_status sdi_posix_file_open(const sdi_os *os, const char *path, sdi_open_mode how, uint32_t mode,
+                                    sdi_file **out) {
+    (void)os;
+    *out = NULL;
+    /* Who asks for a new file learns from the open itself that the name is taken, whatever has it. */
+    simdrive_status status = how == SDI_OPEN_CREATE_NEW ? SIMDRIVE_OK : refuse_other_kinds(path);
+    if (status != SIMDRIVE_OK) return status;
+
+    sdi_file *file = malloc(sizeof *file);
+    if (file == NULL) return sdi_posix_error(ENOMEM);
+    file->fd = open_as(path, how, (mode_t)mode);
+    if (file->fd < 0) {
+        status = sdi_posix_error(errno);
+        free(file);
+        return status;
+    }
+
+    struct stat opened;
+    if (fstat(file->fd, &opened) != 0) status = sdi_posix_error(errno);
+    else if (!S_ISREG(opened.st_mode)) status = not_a_file();
+    else if (set_blocking(file->fd) != 0) status = sdi_posix_error(errno);
+    if (status != SIMDRIVE_OK) {
+        sdi_posix_file_close(os, file);
+        return status;
+    }
+    file->size_limit = current_size_limit();
+    *out = file;
+    return SIMDRIVE_OK;
+}
+
+void sdi_posix_file_close(const sdi_os *os, sdi_file *file) {
+    (void)os;
+    if (file == NULL) return;
+    close(file->fd); /* never again on EINTR: the number may be another thread's file by then */
+    free(file);
+}
+
+static void describe(const struct stat *from, sdi_file_info *out) {
+    *out = (sdi_file_info){
+        .id = {.device = (uint64_t)from->st_dev, .number = (uint64_t)from->st_ino},
+        .size = (uint64_t)from->st_size,
+        .mode = (uint32_t)(from->st_mode & 07777),
+        .link_count = (uint32_t)from->st_nlink,
+    };
+}
+
+simdrive_status sdi_posix_file_info(const sdi_os *os, sdi_file *file, sdi_file_info *out) {
+    (void)os;
+    struct stat found;
+    *out = (sdi_file_info){0};
+    if (fstat(file->fd, &found) != 0) return sdi_posix_error(errno);
+    describe(&found, out);
+    return SIMDRIVE_OK;
+}
+
+simdrive_status sdi_posix_path_info(const sdi_os *os, const char *path, sdi_file_info *out) {
+    (void)os;
+    struct stat found;
+    *out = (sdi_file_info){0};
+    if (stat(path, &found) != 0) return sdi_posix_error(errno);
+    if (!S_ISREG(found.st_mode)) return not_a_file();
+    describe(&found, out);
+    return SIMDRIVE_OK;
+}
+
+/* 0, or -1 and errno. Plain POSIX locks would not do: they belong to the process, and any close of the file there
+ * drops them (O4). */
+static int lock_descriptor(int fd) {
+#if defined(F_OFD_SETLK)
+    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &whole_file) == 0) return 0;
+    if (errno != EINVAL) return -1; /* EINVAL: a kernel before 3.15, or a file system without them */
+#endif
+    return flock(fd, LOCK_EX | LOCK_NB);
+}
+
+simdrive_status sdi_posix_file_lock(const sdi_os *os, sdi_file *file) {
+    (void)os;
+    while (lock_descriptor(file->fd) != 0) {
+        if (errno == EINTR) continue;
+        simdrive_status status = sdi_posix_error(errno);
+        bool held = errno == EAGAIN || errno == EACCES || errno == EWOULDBLOCK;
+        return held ? SIMDRIVE_ERROR_LOCKED : status;
+    }
+    return SIMDRIVE_OK;
+}
+
+void sdi_posix_file_unlock(const sdi_os *os, sdi_file *file) {
+    (void)os;
+#if defined(F_OFD_SETLK)
+    struct flock whole_file = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    fcntl(file->fd, F_OFD_SETLK, &whole_file);
+#endif
+    flock(file->fd, LOCK_UN); /* whichever of the two it was */
+}
+
+simdrive_status sdi_posix_check_limit(const sdi_file *file, uint64_t end) {
+    /* The limit may have been raised since, so who seems to pass it looks again. */
+    if (end > file->size_limit && end > current_size_limit()) return sdi_posix_error(EFBIG);
+    return SIMDRIVE_OK;
+}
+
+simdrive_status sdi_posix_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size) {
+    if (size > INT64_MAX) return sdi_posix_error(EFBIG);
+    simdrive_status status = sdi_posix_check_limit(file, size);
+    if (status != SIMDRIVE_OK) {
+        sdi_file_info info; /* cutting a file that is past the limit already is allowed */
+        simdrive_status seen = sdi_posix_file_info(os, file, &info);
+        if (seen != SIMDRIVE_OK) return seen;
+        if (size > info.size) return sdi_posix_error(EFBIG);
+    }
+    int result;
+    do {
+        result = ftruncate(file->fd, (off_t)size);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? SIMDRIVE_OK : sdi_posix_error(errno);
+}
+
+#if defined(__APPLE__)
+/* fsync() of macOS leaves the data in the drive's cache. Where F_FULLFSYNC is unknown (network volumes), it is all
+ * there is; a F_FULLFSYNC that really failed is not followed by anything (O5). */
+static int sync_once(int fd, bool full_metadata) {
+    (void)full_metadata;
+    if (fcntl(fd, F_FULLFSYNC) == 0) return 0;
+    if (errno != ENOTSUP && errno != EINVAL && errno != ENOTTY && errno != ENODEV) return -1;
+    return fsync(fd);
+}
+#else
+static int sync_once(int fd, bool full_metadata) {
+    return full_metadata ? fsync(fd) : fdatasync(fd);
+}
+#endif
+
+int sdi_posix_sync(int fd, bool full_metadata) {
+    int result;
+    do { /* an interrupted sync has not failed: the system has reported no lost data to anybody */
+        result = sync_once(fd, full_metadata);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+simdrive_status sdi_posix_file_sync(const sdi_os *os, sdi_file *file) {
+    (void)os;
+    return sdi_posix_sync(file->fd, false) == 0 ? SIMDRIVE_OK : sdi_posix_error(errno);
+}

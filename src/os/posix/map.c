@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * map.c — shared, read-only maps of files on POSIX (O6).
+ */
+#include "os/posix/posix.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+simdrive_status sdi_posix_map(const sdi_os *os, sdi_file *file, uint64_t size, const uint8_t **out) {
+    (void)os;
+    *out = NULL;
+    if (size > SIZE_MAX) return sdi_posix_error(ENOMEM); /* more than there are addresses */
+    void *base = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED | MAP_NORESERVE, file->fd, 0);
+    if (base == MAP_FAILED) return sdi_posix_error(errno);
+    *out = base;
+    return SIMDRIVE_OK;
+}
+
+void sdi_posix_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
+    (void)os;
+    if (base == NULL) return;
+    munmap((void *)(uintptr_t)base, (size_t)size);
+}
+
+static int advice_number(sdi_advice advice) {
+    switch (advice) {
+    case SDI_ADVICE_SEQUENTIAL:
+        return MADV_SEQUENTIAL;
+    case SDI_ADVICE_WILL_NEED:
+        return MADV_WILLNEED;
+    case SDI_ADVICE_DONT_NEED:
+        return MADV_DONTNEED; /* of a shared map: the page cache keeps the bytes */
+    }
+    return MADV_NORMAL;
+}
+
+void sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
+    (void)os;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (uintptr_t)address & ~(page - 1);
+    uintptr_t length = (uintptr_t)address - first + (uintptr_t)size;
+    if (size > 0) madvise((void *)first, length, advice_number(advice)); /* a hint: nothing depends on it */
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * native.c — the table of a POSIX system.
+ */
+#include "os/posix/posix.h"
+
+static const sdi_os native = {
+    .open = sdi_posix_file_open,
+    .close = sdi_posix_file_close,
+    .info = sdi_posix_file_info,
+    .path_info = sdi_posix_path_info,
+    .lock = sdi_posix_file_lock,
+    .unlock = sdi_posix_file_unlock,
+    .read_at = sdi_posix_read_at,
+    .write_at = sdi_posix_write_at,
+    .write_pieces_at = sdi_posix_write_pieces_at,
+    .truncate = sdi_posix_file_truncate,
+    .sync = sdi_posix_file_sync,
+    .copy_range = sdi_posix_copy_range,
+    .copy_attributes = sdi_posix_copy_attributes,
+    .resolve = sdi_posix_resolve,
+    .rename = sdi_posix_rename,
+    .rename_new = sdi_posix_rename_new,
+    .unlink = sdi_posix_unlink,
+    .sync_folder_of = sdi_posix_sync_folder_of,
+    .list_folder_of = sdi_posix_list_folder_of,
+    .map = sdi_posix_map,
+    .unmap = sdi_posix_unmap,
+    .advise = sdi_posix_advise,
+};
+
+const sdi_os *sdi_os_native(void) {
+    return &native;
+}

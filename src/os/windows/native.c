@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * native.c — the table of Windows.
+ */
+#include "os/windows/win.h"
+
+static const sdi_os native = {
+    .open = sdi_win_file_open,
+    .close = sdi_win_file_close,
+    .info = sdi_win_file_info,
+    .path_info = sdi_win_path_info,
+    .lock = sdi_win_file_lock,
+    .unlock = sdi_win_file_unlock,
+    .read_at = sdi_win_read_at,
+    .write_at = sdi_win_write_at,
+    .write_pieces_at = sdi_win_write_pieces_at,
+    .truncate = sdi_win_file_truncate,
+    .sync = sdi_win_file_sync,
+    .copy_range = sdi_win_copy_range,
+    .copy_attributes = sdi_win_copy_attributes,
+    .resolve = sdi_win_resolve,
+    .rename = sdi_win_rename,
+    .rename_new = sdi_win_rename_new,
+    .unlink = sdi_win_unlink,
+    .sync_folder_of = sdi_win_sync_folder_of,
+    .list_folder_of = sdi_win_list_folder_of,
+    .map = sdi_win_map,
+    .unmap = sdi_win_unmap,
+    .advise = sdi_win_advise,
+};
+
+const sdi_os *sdi_os_native(void) {
+    return &native;
+}
