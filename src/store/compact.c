@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compact.c — the store again, without what nobody can read, in a new file that takes the old one's place.
+ *
+ *   1  Writer's place taken, damaged tail moved aside, temporary files of compactions that died removed.
+ *   2  The live entries are collected, oldest first; what they will take is added up. Nothing to gain: done.
+ *   3  A new file with an unguessable name beside the store, locked, with the old one's rights. Entries are copied, their
+ *      checksums verified and carried over, and put into a new index.
+ *   4  Synced; renamed over the store (links resolved); the folder synced. A crash leaves the old file or the new one.
+ *   5  Readers find the new generation; the old one goes with its last pin.
+ *
+ * A temporary file's name ends in a random number and a check of it, so that no file of somebody else is taken for one;
+ * and it is removed only when its lock can be had, so that none that is at work is.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "digest/hash.h"
+#include "store/store.h"
+
+enum {
+    COPY_BUFFER = 1 << 20,
+    COPIED_PAYLOAD = 1 << 16, /* larger payloads are written from where they are */
+    COLLECT_GROUP = 256,
+    SUFFIX_DIGITS = 16
+};
+
+#define TEMPORARY_INFIX ".compact-"
+
+/* --- temporary files --------------------------------------------------------------------------------------------- */
+
+/* Half of the number is random, half a check of that half and the store's name. */
+static uint64_t checked_number(uint32_t random, const char *name) {
+    uint8_t bytes[4];
+    sdi_store32(bytes, random);
+    uint64_t check = sdi_hash(name, strlen(name)) ^ sdi_hash(bytes, sizeof bytes);
+    return (uint64_t)random << 32 | (uint32_t)check;
+}
+
+static const char *name_in_path(const char *path) {
+    const char *slash = strrchr(path, '/');
+#ifdef _WIN32
+    const char *backslash = strrchr(path, '\\');
+    if (backslash && (!slash || backslash > slash)) slash = backslash;
+#endif
+    return slash ? slash + 1 : path;
+}
+
+static char *temporary_path(const simdrive_store *store) {
+    char suffix[sizeof TEMPORARY_INFIX + SUFFIX_DIGITS];
+    uint64_t number = checked_number((uint32_t)sdi_unique_number(), name_in_path(store->real_path));
+    snprintf(suffix, sizeof suffix, TEMPORARY_INFIX "%016llx", (unsigned long long)number);
+    return sdi_path_with_suffix(store->real_path, suffix);
+}
+
+static bool is_temporary_name(const char *candidate, const char *store_name) {
+    size_t length = strlen(store_name), infix = sizeof TEMPORARY_INFIX - 1;
+    if (strncmp(candidate, store_name, length) != 0 || strncmp(candidate + length, TEMPORARY_INFIX, infix) != 0)
+        return false;
+    const char *digits = candidate + length + infix;
+    if (strlen(digits) != SUFFIX_DIGITS || strspn(digits, "0123456789abcdef") != SUFFIX_DIGITS) return false;
+    uint64_t number = strtoull(digits, NULL, 16);
+    return number == checked_number((uint32_t)(number >> 32), store_name);
+}
+
+typedef struct leftover_names {
+    const char *store_name;
+    char **names;
+    size_t count;
+} leftover_names;
+
+static bool collect_leftover(void *user, const char *name) {
+    leftover_names *found = user;
+    if (!is_temporary_name(name, found->store_name)) return true;
+    char **names = realloc(found->names, (found->count + 1) * sizeof *names);
+    if (!names) return false;
+    found->names = names;
+    names[found->count] = sdi_path_with_suffix(name, "");
+    if (!names[found->count]) return false;
+    found->count++;
+    return true;
+}
+
+/* Best effort: a file that cannot be removed is in nobody's way. */
+static void remove_leftovers(simdrive_store *store) {
+    const sdi_os *os = store->os;
+    leftover_names found = {.store_name = name_in_path(store->real_path)};
+    size_t folder = (size_t)(found.store_name - store->real_path);
+    os->list_folder_of(os, store->real_path, collect_leftover, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        char *path = malloc(folder + strlen(found.names[i]) + 1);
+        sdi_file *file = NULL;
+        if (path) {
+            memcpy(path, store->real_path, folder);
+            strcpy(path + folder, found.names[i]);
+            if (os->open(os, path, SDI_OPEN_WRITE, 0, &file) == SIMDRIVE_OK) {
+                if (os->lock(os, file) == SIMDRIVE_OK) os->unlink(os, path);
+                os->close(os, file);
+            }
+        }
+        free(path);
+        free(found.names[i]);
+    }
+    free(found.names);
+}
+
+/* --- what is kept ------------------------------------------------------------------------------------------------ */
+
+typedef struct kept_entries {
+    uint64_t *ends; /* newest first, as the walk gives them */
+    size_t count, capacity;
+    uint64_t new_size;
+} kept_entries;
+
+static simdrive_status keep(kept_entries *kept, const sdi_record *records, size_t count) {
+    if (kept->count + count > kept->capacity) {
+        size_t capacity = kept->capacity ? kept->capacity * 2 : 4096;
+        uint64_t *ends = realloc(kept->ends, capacity * sizeof *ends);
+        if (!ends) return SIMDRIVE_ERROR_NO_MEMORY;
+        kept->ends = ends;
+        kept->capacity = capacity;
+    }
+    for (size_t i = 0; i < count; i++) kept->ends[kept->count++] = records[i].end;
+    return SIMDRIVE_OK;
+}
+
+/* Step 2. */
+static simdrive_status collect(sdi_snapshot *snapshot, kept_entries *kept) {
+    const sdi_generation *generation = sdi_snapshot_pin(snapshot)->generation;
+    sdi_record records[COLLECT_GROUP];
+    size_t count;
+    for (;;) {
+        simdrive_status status = sdi_snapshot_next(snapshot, records, COLLECT_GROUP, &count);
+        if (status == SIMDRIVE_OK && count > 0) status = keep(kept, records, count);
+        if (status != SIMDRIVE_OK) return status;
+        if (count == 0) break;
+    }
+    for (size_t i = kept->count; i-- > 0;) {
+        sdi_record record;
+        if (!sdi_record_at(&generation->damage, sdi_snapshot_base(snapshot), kept->ends[i], &record))
+            return SIMDRIVE_ERROR_CORRUPT;
+        kept->new_size = sdi_payload_start(kept->new_size) + sdi_record_size(&record) + SDI_METADATA_SIZE;
+    }
+    return SIMDRIVE_OK;
+}
+
+simdrive_status simdrive_estimate_compaction(simdrive_store *store, uint64_t *saved_bytes) {
+    kept_entries kept = {0};
+    sdi_snapshot *snapshot = NULL;
+    if (saved_bytes) *saved_bytes = 0;
+    if (!store || !saved_bytes) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    simdrive_status status = sdi_snapshot_begin(store, &snapshot);
+    if (status != SIMDRIVE_OK) return status;
+    status = collect(snapshot, &kept);
+    if (status == SIMDRIVE_OK && kept.new_size < sdi_snapshot_tail(snapshot))
+        *saved_bytes = sdi_snapshot_tail(snapshot) - kept.new_size;
+    sdi_snapshot_end(snapshot);
+    free(kept.ends);
+    return status;
+}
+
+/* --- copying (step 3) -------------------------------------------------------------------------------------------- */
+
+typedef struct copy_job {
+    simdrive_store *store;
+    sdi_generation *to;
+    uint8_t *buffer;
+    size_t used;
+    uint64_t offset; /* where the buffer's first byte goes */
+    uint64_t tail;   /* of the new file */
+    uint64_t reported;
+    const simdrive_work_options *options;
+    uint64_t hashes[COLLECT_GROUP], ends[COLLECT_GROUP], replaced[COLLECT_GROUP];
+    size_t pending; /* entries not yet in the new index */
+} copy_job;
+
+static simdrive_status copier_flush(copy_job *copier, const uint8_t *more, size_t more_size) {
+    const sdi_os *os = copier->store->os;
+    simdrive_bytes pieces[2] = {{copier->buffer, copier->used}, {more, more_size}};
+    uint64_t size = (uint64_t)copier->used + more_size;
+    if (size == 0) return SIMDRIVE_OK;
+    simdrive_status status =
+        os->write_pieces_at(os, copier->to->file, copier->offset, pieces, more_size > 0 ? 2 : 1);
+    copier->offset += size;
+    copier->used = 0;
+    return status;
+}
+
+static simdrive_status copier_index(copy_job *copier) {
+    simdrive_status status = sdi_index_reserve(copier->to->index, copier->hashes, copier->pending);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_index_put_batch(copier->to->index, copier->hashes, copier->ends, copier->pending, copier->replaced);
+    copier->pending = 0;
+    return SIMDRIVE_OK;
+}
+
+/* The payload goes to the file with its checksum verified; the stored one, of either kind, is carried over. */
+static simdrive_status copy_payload(copy_job *copier, const uint8_t *file, const sdi_record *record) {
+    size_t size = (size_t)sdi_record_size(record);
+    sdi_crc_kind kind = copier->store->checksum;
+    bool intact;
+    if (size > COPIED_PAYLOAD) {
+        intact = sdi_checksum_matches(file, record, kind, NULL);
+        return intact ? copier_flush(copier, file + record->start, size) : SIMDRIVE_ERROR_CORRUPT;
+    }
+    uint32_t crc = sdi_copy_crc(kind, 0, copier->buffer + copier->used, file + record->start, size);
+    copier->used += size;
+    intact = crc == record->checksum || sdi_checksum_matches(file, record, kind, NULL);
+    return intact ? SIMDRIVE_OK : SIMDRIVE_ERROR_CORRUPT;
+}
+
+static simdrive_status copy_entry(copy_job *copier, const uint8_t *file, const sdi_record *record) {
+    uint64_t start = sdi_payload_start(copier->tail), size = sdi_record_size(record);
+    size_t pad = (size_t)(start - copier->tail);
+    simdrive_status status = SIMDRIVE_OK;
+    if (copier->used + pad + COPIED_PAYLOAD + SDI_METADATA_SIZE > COPY_BUFFER) status = copier_flush(copier, NULL, 0);
+    if (status != SIMDRIVE_OK) return status;
+    memset(copier->buffer + copier->used, 0, pad);
+    copier->used += pad;
+    status = copy_payload(copier, file, record);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_encode_metadata(copier->buffer + copier->used, record->key_hash, copier->tail, record->checksum);
+    copier->used += SDI_METADATA_SIZE;
+    copier->hashes[copier->pending] = record->key_hash;
+    copier->ends[copier->pending++] = start + size;
+    copier->tail = start + size + SDI_METADATA_SIZE;
+    return SIMDRIVE_OK;
+}
+
+static simdrive_status copy_all(copy_job *copier, const sdi_generation *from, const kept_entries *kept) {
+    const uint8_t *file = sdi_base(from);
+    for (size_t i = kept->count; i-- > 0;) {
+        sdi_record record;
+        simdrive_status status = SIMDRIVE_OK;
+        if (sdi_is_corrupt(&from->damage, kept->ends[i]) ||
+            !sdi_record_at(&from->damage, file, kept->ends[i], &record))
+            return SIMDRIVE_ERROR_CORRUPT;
+        status = copy_entry(copier, file, &record);
+        if (status == SIMDRIVE_OK && copier->pending == COLLECT_GROUP) status = copier_index(copier);
+        if (status == SIMDRIVE_OK && copier->tail - copier->reported >= SDI_PROGRESS_STEP) {
+            copier->reported = copier->tail;
+            status = sdi_report_progress(copier->options, copier->tail, kept->new_size);
+        }
+        if (status != SIMDRIVE_OK) return status;
+    }
+    simdrive_status status = copier_flush(copier, NULL, 0);
+    if (status == SIMDRIVE_OK) status = copier_index(copier);
+    if (status == SIMDRIVE_OK) status = sdi_report_progress(copier->options, kept->new_size, kept->new_size);
+    return status;
+}
+
+static simdrive_status fill(sdi_generation *to, const sdi_generation *from, const kept_entries *kept,
+                            const simdrive_work_options *options) {
+    simdrive_store *store = to->store;
+    copy_job copier = {.store = store, .to = to, .options = options};
+    simdrive_status status = store->os->lock(store->os, to->file);
+    if (status == SIMDRIVE_OK) status = store->os->copy_attributes(store->os, from->file, to->file);
+    if (status == SIMDRIVE_OK) status = sdi_generation_map(to, kept->new_size > 0 ? kept->new_size : 1);
+    if (status != SIMDRIVE_OK) return status;
+    to->index = sdi_index_create(kept->count, sdi_base(to));
+    copier.buffer = aligned_alloc(64, COPY_BUFFER);
+    status = to->index && copier.buffer ? copy_all(&copier, from, kept) : SIMDRIVE_ERROR_NO_MEMORY;
+    free(copier.buffer);
+    if (status == SIMDRIVE_OK) status = store->os->sync(store->os, to->file);
+    if (status != SIMDRIVE_OK) return status;
+    atomic_store_explicit(&to->tail, copier.tail, memory_order_relaxed);
+    atomic_store_explicit(&to->counters.entries, kept->count, memory_order_relaxed);
+    atomic_store_explicit(&to->counters.live_bytes,
+                          atomic_load_explicit(&from->counters.live_bytes, memory_order_relaxed),
+                          memory_order_relaxed);
+    return SIMDRIVE_OK;
+}
+
+/* --- taking the place (steps 4 and 5) ---------------------------------------------------------------------------- */
+
+static simdrive_status path_names(simdrive_store *store, const sdi_file_id *id, bool *same) {
+    sdi_file_info named;
+    simdrive_status status = store->os->path_info(store->os, store->real_path, &named);
+    *same = status == SIMDRIVE_OK && named.id.device == id->device && named.id.number == id->number;
+    return status;
+}
+
+static void poison(simdrive_store *store) {
+    atomic_store_explicit(&store->poisoned, true, memory_order_release);
+}
+
+static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_generation *to, const char *temporary) {
+    const sdi_os *os = store->os;
+    sdi_file_info info;
+    simdrive_status status = os->info(os, to->file, &info);
+    /* Whoever moved another file to the path meant it. */
+    bool ours = false;
+    if (status == SIMDRIVE_OK) status = path_names(store, &store->file_id, &ours);
+    if (status == SIMDRIVE_OK && !ours) status = SIMDRIVE_ERROR_EXISTS;
+    if (status != SIMDRIVE_OK) return status;
+    /* A network file system may report a failure of what it has done. The name tells. */
+    status = os->rename(os, temporary, store->real_path);
+    if (status != SIMDRIVE_OK) {
+        bool is_new;
+        if (path_names(store, &info.id, &is_new) != SIMDRIVE_OK) poison(store); /* which file would be written? */
+        if (!is_new) return status;
+    }
+    /* The name is the new file's now, and nothing may fail any more. When the folder cannot be synced, a crash may bring
+     * the old file back, and what is written from now on would be lost with the new one: so nothing is. */
+    status = os->sync_folder_of(os, store->real_path);
+    if (status != SIMDRIVE_OK) poison(store);
+    store->file_id = info.id;
+    store->folder_unsynced = false;
+    if (status == SIMDRIVE_OK) atomic_store_explicit(&store->durable_tail, sdi_tail(to), memory_order_relaxed);
+    sdi_generation_publish(to);
+    sdi_generation_retire(from);
+    return status;
+}
+
+static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, const kept_entries *kept,
+                               const simdrive_work_options *options) {
+    const sdi_os *os = store->os;
+    char *temporary = temporary_path(store);
+    sdi_generation *to = temporary ? sdi_generation_create(store) : NULL;
+    simdrive_status status = to ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+    if (status == SIMDRIVE_OK) status = os->open(os, temporary, SDI_OPEN_CREATE_NEW, 0600, &to->file);
+    bool exists = status == SIMDRIVE_OK;
+    if (status == SIMDRIVE_OK) status = fill(to, from, kept, options);
+    if (status == SIMDRIVE_OK) status = swap(store, from, to, temporary);
+    bool swapped = to && atomic_load_explicit(&store->current, memory_order_relaxed) == to;
+    if (!swapped) {
+        int os_error = sdi_get_os_error();
+        if (exists) os->unlink(os, temporary);
+        if (to) sdi_generation_retire(to);
+        sdi_set_os_error(os_error);
+    }
+    free(temporary);
+    return status;
+}
+
+static simdrive_status compact(simdrive_store *store, const simdrive_work_options *options, uint64_t *saved) {
+    sdi_generation *from = atomic_load_explicit(&store->current, memory_order_relaxed);
+    uint64_t old_size = sdi_tail(from);
+    sdi_snapshot *snapshot = NULL;
+    kept_entries kept = {0};
+    remove_leftovers(store);
+    simdrive_status status = sdi_snapshot_begin(store, &snapshot);
+    if (status == SIMDRIVE_OK) status = collect(snapshot, &kept);
+    if (status == SIMDRIVE_OK && kept.new_size < old_size) {
+        status = rewrite(store, from, &kept, options);
+        if (status == SIMDRIVE_OK) *saved = old_size - kept.new_size;
+    }
+    sdi_snapshot_end(snapshot);
+    free(kept.ends);
+    return status;
+}
+
+simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_options *given, uint64_t *saved_bytes) {
+    simdrive_work_options options;
+    uint64_t saved = 0;
+    if (saved_bytes) *saved_bytes = 0;
+    if (!store) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    simdrive_status status = sdi_take_work_options(given, &options);
+    if (status == SIMDRIVE_OK) status = sdi_place_take(store, true);
+    if (status != SIMDRIVE_OK) return status;
+    status = compact(store, &options, &saved);
+    sdi_place_leave(store);
+    if (saved_bytes) *saved_bytes = saved;
+    return status;
+}

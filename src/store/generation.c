@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* generation.c — the life of a generation: made, mapped, published, pinned, retired, drained. See store.h, S2 to S4. */
+#include <string.h>
+
+#include "store/store.h"
+
+enum { MAP_GROWTH = 4 };
+
+static sdi_generation *take_free(simdrive_store *store) {
+    /* Only the holder of the writer's place takes from the list, so an element cannot come back in between. */
+    sdi_generation *first = atomic_load_explicit(&store->free_generations, memory_order_acquire);
+    while (first && !atomic_compare_exchange_weak_explicit(&store->free_generations, &first, first->next_free,
+                                                           memory_order_acquire, memory_order_acquire)) {
+    }
+    return first;
+}
+
+static void give_back(simdrive_store *store, sdi_generation *generation) {
+    sdi_generation *first = atomic_load_explicit(&store->free_generations, memory_order_relaxed);
+    do {
+        generation->next_free = first;
+    } while (!atomic_compare_exchange_weak_explicit(&store->free_generations, &first, generation,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+/* Everything but the pins, which a late reader may be looking at. */
+static void reset(sdi_generation *generation) {
+    atomic_store_explicit(&generation->tail, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->base, NULL, memory_order_relaxed);
+    atomic_store_explicit(&generation->map_size, 0, memory_order_relaxed);
+    generation->index = NULL;
+    memset(&generation->damage, 0, sizeof generation->damage);
+    atomic_store_explicit(&generation->counters.entries, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->counters.tombstones, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->counters.stale_entries, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->counters.live_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->counters.stale_bytes, 0, memory_order_relaxed);
+    generation->file = NULL;
+    generation->map_count = 0;
+    memset(&generation->nested, 0, sizeof generation->nested);
+    atomic_store_explicit(&generation->iterators, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->retired, false, memory_order_relaxed);
+    atomic_store_explicit(&generation->index_discarded, false, memory_order_relaxed);
+    atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_relaxed);
+    generation->next_free = NULL;
+}
+
+sdi_generation *sdi_generation_create(simdrive_store *store) {
+    sdi_generation *generation = take_free(store);
+    if (!generation) {
+        generation = aligned_alloc(_Alignof(sdi_generation), sizeof *generation);
+        if (!generation) return NULL;
+        for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
+            atomic_init(&generation->pins[i].word, SDI_PIN_RETIRED);
+            generation->pins[i].generation = generation;
+        }
+        generation->store = store;
+        if (sdi_superseded_init(&generation->superseded) != SIMDRIVE_OK) {
+            free(generation);
+            return NULL;
+        }
+    }
+    reset(generation);
+    atomic_fetch_add_explicit(&store->references, 1, memory_order_relaxed);
+    return generation;
+}
+
+static uint64_t wanted_map_size(const simdrive_store *store, uint64_t size) {
+    if (store->options.map_reserve_bytes > size) return store->options.map_reserve_bytes;
+    if (store->options.map_reserve_bytes == 0 && SDI_MAP_RESERVE_DEFAULT / MAP_GROWTH > size)
+        return SDI_MAP_RESERVE_DEFAULT;
+    return size * MAP_GROWTH;
+}
+
+simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
+    const sdi_os *os = generation->store->os;
+    if (size <= atomic_load_explicit(&generation->map_size, memory_order_relaxed)) return SIMDRIVE_OK;
+    if (generation->map_count == SDI_MAX_MAPS) return SIMDRIVE_ERROR_NO_MEMORY;
+    if (size == 0) size = 1;
+    uint64_t wanted = generation->store->options.read_only ? size : wanted_map_size(generation->store, size);
+    const uint8_t *base = NULL;
+    simdrive_status status;
+    /* Address space may be short: ask for less, down to what is needed. */
+    while ((status = wanted > SIZE_MAX ? SIMDRIVE_ERROR_NO_MEMORY : os->map(os, generation->file, wanted, &base)) !=
+           SIMDRIVE_OK) {
+        if (wanted == size || (status != SIMDRIVE_ERROR_NO_MEMORY && status != SIMDRIVE_ERROR_UNSUPPORTED))
+            return status;
+        wanted = wanted / 2 > size ? wanted / 2 : size;
+    }
+    generation->maps[generation->map_count].base = base;
+    generation->maps[generation->map_count].size = wanted;
+    generation->map_count++;
+    if (generation->index) sdi_index_set_base(generation->index, base);
+    atomic_store_explicit(&generation->base, base, memory_order_release);
+    atomic_store_explicit(&generation->map_size, wanted, memory_order_release);
+    return SIMDRIVE_OK;
+}
+
+void sdi_generation_publish(sdi_generation *generation) {
+    /* A reader that saw this struct in an earlier life may pin it between these two lines, and finds it complete. */
+    for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
+        atomic_store_explicit(&generation->pins[i].word, 0, memory_order_release);
+    atomic_store_explicit(&generation->store->current, generation, memory_order_release);
+}
+
+static void free_damage(sdi_damage_map *damage) {
+    free(damage->runs);
+    free(damage->repairs);
+    free(damage->corrupt);
+    memset(damage, 0, sizeof *damage);
+}
+
+static void drain(sdi_generation *generation) {
+    simdrive_store *store = generation->store;
+    simdrive_entry nested = generation->nested;
+    sdi_index_destroy(generation->index);
+    sdi_superseded_clear(&generation->superseded);
+    free_damage(&generation->damage);
+    for (size_t i = 0; i < generation->map_count; i++)
+        store->os->unmap(store->os, generation->maps[i].base, generation->maps[i].size);
+    if (generation->file) store->os->close(store->os, generation->file);
+    give_back(store, generation);
+    sdi_store_unref(store);
+    simdrive_entry_release(&nested);
+}
+
+void sdi_pin_drained(sdi_pin *pin) {
+    atomic_thread_fence(memory_order_acquire);
+    sdi_generation *generation = pin->generation;
+    if (atomic_fetch_sub_explicit(&generation->open_slots, 1, memory_order_acq_rel) == 1) drain(generation);
+}
+
+/* The index of a retired generation is of use only to iterators; its memory need not wait for the last entry. */
+void sdi_discard_unused_index(sdi_generation *generation) {
+    if (!generation->index || !atomic_load(&generation->retired) || atomic_load(&generation->iterators) != 0) return;
+    if (!atomic_exchange(&generation->index_discarded, true)) sdi_index_discard(generation->index);
+}
+
+void sdi_generation_retire(sdi_generation *generation) {
+    unsigned drained = 0;
+    atomic_store(&generation->retired, true);
+    sdi_discard_unused_index(generation);
+    for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
+        uint64_t before =
+            atomic_fetch_or_explicit(&generation->pins[i].word, SDI_PIN_RETIRED, memory_order_acq_rel);
+        if ((before & ~SDI_PIN_RETIRED) == 0) drained++;
+    }
+    if (drained > 0 &&
+        atomic_fetch_sub_explicit(&generation->open_slots, drained, memory_order_acq_rel) == drained)
+        drain(generation);
+}
+
+static void free_scratch(sdi_scratch *scratch) {
+    free(scratch->bytes);
+    free(scratch->pieces);
+    free(scratch->hashes);
+    free(scratch->ends);
+    free(scratch->sizes);
+    free(scratch->replaced);
+}
+
+void sdi_store_unref(simdrive_store *store) {
+    if (atomic_fetch_sub_explicit(&store->references, 1, memory_order_acq_rel) != 1) return;
+    sdi_generation *generation = atomic_load_explicit(&store->free_generations, memory_order_acquire);
+    while (generation) {
+        sdi_generation *next = generation->next_free;
+        sdi_superseded_destroy(&generation->superseded);
+        free(generation);
+        generation = next;
+    }
+    free_scratch(&store->scratch);
+    sdi_condition_destroy(&store->sync_wanted);
+    sdi_condition_destroy(&store->place_free);
+    sdi_mutex_destroy(&store->mutex);
+    free(store->path);
+    free(store->real_path);
+    free(store);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* iterate.c — the public forms of a walk over live entries: an iterator for one thread, a visit by many. */
+#include <string.h>
+
+#include "store/store.h"
+
+enum {
+    ITERATOR_CHUNK = 64, /* records looked up in the index together */
+    VISIT_CHUNK = 256,   /* records that a thread takes at once */
+    VISIT_THREADS_MAX = 256
+};
+
+struct simdrive_iterator {
+    sdi_snapshot *snapshot;
+    simdrive_entry lent;
+    size_t next, count;
+    sdi_record records[ITERATOR_CHUNK];
+};
+
+simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out) {
+    if (out) *out = NULL;
+    if (!store || !out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    simdrive_iterator *iterator = calloc(1, sizeof *iterator);
+    if (!iterator) return SIMDRIVE_ERROR_NO_MEMORY;
+    simdrive_status status = sdi_snapshot_begin(store, &iterator->snapshot);
+    if (status != SIMDRIVE_OK) {
+        free(iterator);
+        return status;
+    }
+    *out = iterator;
+    return SIMDRIVE_OK;
+}
+
+static simdrive_status next_record(simdrive_iterator *iterator, const sdi_record **record) {
+    const sdi_damage_map *damage = &sdi_snapshot_pin(iterator->snapshot)->generation->damage;
+    for (;;) {
+        if (iterator->next == iterator->count) {
+            iterator->next = iterator->count = 0;
+            simdrive_status status =
+                sdi_snapshot_next(iterator->snapshot, iterator->records, ITERATOR_CHUNK, &iterator->count);
+            if (status != SIMDRIVE_OK) return status;
+            if (iterator->count == 0) return SIMDRIVE_END;
+        }
+        *record = &iterator->records[iterator->next++];
+        if (!sdi_is_corrupt(damage, (*record)->end)) return SIMDRIVE_OK;
+    }
+}
+
+simdrive_status simdrive_iterator_peek_next(simdrive_iterator *iterator, const simdrive_entry **entry) {
+    const sdi_record *record;
+    if (entry) *entry = NULL;
+    if (!iterator || !entry) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    simdrive_status status = next_record(iterator, &record);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_entry_fill(&iterator->lent, sdi_snapshot_base(iterator->snapshot), record,
+                   sdi_snapshot_pin(iterator->snapshot));
+    *entry = &iterator->lent;
+    return SIMDRIVE_OK;
+}
+
+simdrive_status simdrive_iterator_next(simdrive_iterator *iterator, simdrive_entry *entry) {
+    const simdrive_entry *lent;
+    if (!entry) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    memset(entry, 0, sizeof *entry);
+    simdrive_status status = simdrive_iterator_peek_next(iterator, &lent);
+    if (status == SIMDRIVE_OK) simdrive_entry_clone(lent, entry);
+    return status;
+}
+
+void simdrive_iterator_close(simdrive_iterator *iterator) {
+    if (!iterator) return;
+    sdi_snapshot_end(iterator->snapshot);
+    free(iterator);
+}
+
+/* --- visit ------------------------------------------------------------------------------------------------------- */
+
+typedef struct visit_job {
+    sdi_snapshot *snapshot;
+    simdrive_visitor visitor;
+    void *user;
+    sdi_mutex mutex; /* for the walk, which one thread does at a time, a chunk ahead */
+    _Atomic int status;
+} visit_job;
+
+typedef struct visit_thread {
+    visit_job *visit;
+    unsigned number;
+    sdi_thread thread;
+} visit_thread;
+
+/* The first reason to stop is the one that is returned. */
+static void stop_visit(visit_job *visit, simdrive_status status) {
+    int expected = SIMDRIVE_OK;
+    atomic_compare_exchange_strong(&visit->status, &expected, (int)status);
+}
+
+static simdrive_status visit_records(visit_job *visit, unsigned thread, const sdi_record *records, size_t count) {
+    sdi_pin *pin = sdi_snapshot_pin(visit->snapshot);
+    for (size_t i = 0; i < count; i++) {
+        simdrive_entry entry;
+        if (sdi_is_corrupt(&pin->generation->damage, records[i].end)) continue;
+        sdi_entry_fill(&entry, sdi_snapshot_base(visit->snapshot), &records[i], pin);
+        simdrive_status status = visit->visitor(visit->user, thread, &entry);
+        if (status != SIMDRIVE_OK) return status;
+    }
+    return SIMDRIVE_OK;
+}
+
+static void visit_run(void *user) {
+    visit_thread *self = user;
+    visit_job *visit = self->visit;
+    sdi_record records[VISIT_CHUNK];
+    while (atomic_load_explicit(&visit->status, memory_order_relaxed) == SIMDRIVE_OK) {
+        size_t count;
+        sdi_mutex_lock(&visit->mutex);
+        simdrive_status status = sdi_snapshot_walk(visit->snapshot, records, VISIT_CHUNK, &count);
+        sdi_mutex_unlock(&visit->mutex);
+        if (status == SIMDRIVE_OK && count == 0) return;
+        if (status == SIMDRIVE_OK) status = sdi_snapshot_select(visit->snapshot, records, &count);
+        if (status == SIMDRIVE_OK) status = visit_records(visit, self->number, records, count);
+        if (status != SIMDRIVE_OK) stop_visit(visit, status);
+    }
+}
+
+simdrive_status simdrive_visit(simdrive_store *store, unsigned threads, simdrive_visitor visitor, void *user) {
+    visit_job visit = {.visitor = visitor, .user = user};
+    if (!store || !visitor) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (threads == 0) threads = sdi_processor_count();
+    if (threads > VISIT_THREADS_MAX) threads = VISIT_THREADS_MAX;
+    atomic_init(&visit.status, SIMDRIVE_OK);
+    simdrive_status status = sdi_snapshot_begin(store, &visit.snapshot);
+    if (status != SIMDRIVE_OK) return status;
+    visit_thread *helpers = calloc(threads, sizeof *helpers);
+    status = helpers ? sdi_mutex_init(&visit.mutex) : SIMDRIVE_ERROR_NO_MEMORY;
+    if (status != SIMDRIVE_OK) goto out;
+    unsigned started = 1;
+    for (; started < threads; started++) {
+        helpers[started].visit = &visit;
+        helpers[started].number = started;
+        /* Fewer threads than asked for do the same work. */
+        if (sdi_thread_start(&helpers[started].thread, visit_run, &helpers[started]) != SIMDRIVE_OK) break;
+    }
+    helpers[0].visit = &visit;
+    visit_run(&helpers[0]);
+    for (unsigned i = 1; i < started; i++) sdi_thread_join(&helpers[i].thread);
+    sdi_mutex_destroy(&visit.mutex);
+    status = (simdrive_status)atomic_load(&visit.status);
+out:
+    free(helpers);
+    sdi_snapshot_end(visit.snapshot);
+    return status;
+}

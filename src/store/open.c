@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* open.c — opening and closing: from a path, or from bytes in memory, to a handle; and what a handle says of itself.
+ *
+ * Opening a path never changes a file that has bytes in it:
+ *   1  Open, and for a writer lock it. Then look whether the path still names the locked file: a compaction by another
+ *      process may have put a new one in its place in between. If so, begin again.
+ *   2  Map it, and find its entries (recover.c).
+ *   3  A writer is refused when the chain is broken in its middle; what lies behind the last entry is left for the first
+ *      write to move aside (writer.c).
+ */
+#include <string.h>
+
+#include "store/recover.h"
+#include "store/store.h"
+
+enum { OPEN_ATTEMPTS = 100, INTERVAL_DEFAULT_MS = 1000, FILE_MODE_DEFAULT = 0666 };
+
+/* --- options ----------------------------------------------------------------------------------------------------- */
+
+bool sdi_take_struct(void *known, size_t known_size, const void *given, size_t given_size) {
+    if (given_size < sizeof(size_t) || given_size > 4096) return false;
+    memcpy(known, given, given_size < known_size ? given_size : known_size);
+    /* What a newer caller asks for beyond what is known here must be nothing. */
+    return given_size <= known_size ||
+           sdi_is_zero((const uint8_t *)given + known_size, given_size - known_size);
+}
+
+static simdrive_status take_options(const simdrive_open_options *given, simdrive_open_options *out) {
+    memset(out, 0, sizeof *out);
+    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    out->struct_size = sizeof *out;
+    if (out->read_only && (out->must_create || out->reset_foreign)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (out->must_create && out->must_exist) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (out->checksum < SIMDRIVE_CHECKSUM_DEFAULT || out->checksum > SIMDRIVE_CHECKSUM_CRC32)
+        return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (out->sync < SIMDRIVE_SYNC_NONE || out->sync > SIMDRIVE_SYNC_INTERVAL) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (out->sync_interval_ms == 0) out->sync_interval_ms = INTERVAL_DEFAULT_MS;
+    if (out->file_mode == 0) out->file_mode = FILE_MODE_DEFAULT;
+    if (out->quarantine_max_bytes == 0) out->quarantine_max_bytes = SDI_QUARANTINE_DEFAULT;
+    return SIMDRIVE_OK;
+}
+
+char *sdi_path_with_suffix(const char *base, const char *suffix) {
+    size_t base_size = strlen(base), suffix_size = strlen(suffix);
+    char *path = malloc(base_size + suffix_size + 1);
+    if (!path) return NULL;
+    memcpy(path, base, base_size);
+    memcpy(path + base_size, suffix, suffix_size + 1);
+    return path;
+}
+
+simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out) {
+    memset(out, 0, sizeof *out);
+    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    return SIMDRIVE_OK;
+}
+
+simdrive_status sdi_report_progress(const simdrive_work_options *options, uint64_t done, uint64_t total) {
+    if (!options->progress || options->progress(options->user, done, total) == SIMDRIVE_OK) return SIMDRIVE_OK;
+    return SIMDRIVE_ERROR_CANCELLED;
+}
+
+void sdi_give_report(simdrive_report *known, simdrive_report *out) {
+    size_t size = out->struct_size;
+    known->struct_size = size;
+    memcpy(out, known, size < sizeof *known ? size : sizeof *known);
+}
+
+/* --- the handle -------------------------------------------------------------------------------------------------- */
+
+static simdrive_status store_create(const sdi_os *os, const char *path, const simdrive_open_options *options,
+                                    simdrive_store **out) {
+    simdrive_store *store = calloc(1, sizeof *store);
+    if (!store) return SIMDRIVE_ERROR_NO_MEMORY;
+    store->os = os;
+    store->options = *options;
+    store->checksum = options->checksum == SIMDRIVE_CHECKSUM_CRC32 ? SDI_CRC32 : SDI_CRC32C;
+    atomic_init(&store->references, 1);
+    store->path = sdi_path_with_suffix(path, "");
+    simdrive_status status = store->path ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+    if (status == SIMDRIVE_OK) status = sdi_mutex_init(&store->mutex);
+    if (status != SIMDRIVE_OK) goto no_mutex;
+    status = sdi_condition_init(&store->place_free);
+    if (status != SIMDRIVE_OK) goto no_condition;
+    status = sdi_condition_init(&store->sync_wanted);
+    if (status != SIMDRIVE_OK) goto no_second_condition;
+    *out = store;
+    return SIMDRIVE_OK;
+
+no_second_condition:
+    sdi_condition_destroy(&store->place_free);
+no_condition:
+    sdi_mutex_destroy(&store->mutex);
+no_mutex:
+    free(store->path);
+    free(store);
+    return status;
+}
+
+/* The index, the counters and the damage that were found become the generation's. */
+static void adopt(sdi_generation *generation, sdi_recovery *recovery) {
+    simdrive_store *store = generation->store;
+    sdi_counters *counters = &generation->counters;
+    generation->index = recovery->index;
+    generation->damage = recovery->damage;
+    atomic_store_explicit(&generation->tail, recovery->tail, memory_order_relaxed);
+    atomic_store_explicit(&counters->entries, recovery->entries, memory_order_relaxed);
+    atomic_store_explicit(&counters->tombstones, recovery->tombstones, memory_order_relaxed);
+    atomic_store_explicit(&counters->stale_entries, recovery->stale_entries, memory_order_relaxed);
+    atomic_store_explicit(&counters->live_bytes, recovery->live_bytes, memory_order_relaxed);
+    atomic_store_explicit(&counters->stale_bytes, recovery->stale_bytes, memory_order_relaxed);
+    if (recovery->has_entries) store->checksum = recovery->last_checksum;
+}
+
+static simdrive_status recover(simdrive_store *store, const uint8_t *file, uint64_t size, sdi_recovery *out) {
+    const simdrive_open_options *options = &store->options;
+    const sdi_recovery_options how = {.check_window = options->verify_all ? UINT64_MAX : SDI_CHECK_WINDOW,
+                                      .likely = store->checksum};
+    simdrive_status status = sdi_recover(file, size, &how, out);
+    if (status == SIMDRIVE_ERROR_NOT_A_STORE && options->reset_foreign) {
+        memset(out, 0, sizeof *out);
+        out->damage.kind = SIMDRIVE_DAMAGE_TAIL;
+        out->index = sdi_index_create(0, file);
+        status = out->index ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+    }
+    return status;
+}
+
+static bool refuses_writers(simdrive_damage damage) {
+    return damage == SIMDRIVE_DAMAGE_MIDDLE || damage == SIMDRIVE_DAMAGE_AMBIGUOUS;
+}
+
+/* Step 2 and 3; the file is the generation's. */
+static simdrive_status load(sdi_generation *generation, uint64_t size) {
+    simdrive_store *store = generation->store;
+    sdi_recovery recovery = {0};
+    simdrive_status status = sdi_generation_map(generation, size > 0 ? size : 1);
+    if (status != SIMDRIVE_OK) return status;
+    status = recover(store, sdi_base(generation), size, &recovery);
+    if (status != SIMDRIVE_OK) return status;
+    adopt(generation, &recovery);
+    atomic_store_explicit(&store->damaged_tail, size - recovery.tail, memory_order_relaxed);
+    if (!store->options.read_only && refuses_writers(recovery.damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
+    return SIMDRIVE_OK;
+}
+
+/* --- the sync thread of the interval policy ---------------------------------------------------------------------- */
+
+static void sync_run(void *user) {
+    simdrive_store *store = user;
+    sdi_mutex_lock(&store->mutex);
+    while (!store->sync_thread_stop) {
+        if (!atomic_load_explicit(&store->unsynced, memory_order_relaxed)) {
+            sdi_condition_wait(&store->sync_wanted, &store->mutex);
+            continue;
+        }
+        /* Something was written: give others the interval to join it. */
+        uint64_t until = sdi_monotonic_ns() + (uint64_t)store->options.sync_interval_ms * 1000000;
+        for (uint64_t now = sdi_monotonic_ns(); now < until && !store->sync_thread_stop; now = sdi_monotonic_ns())
+            sdi_condition_wait_ms(&store->sync_wanted, &store->mutex, (uint32_t)((until - now) / 1000000) + 1);
+        if (store->sync_thread_stop) break;
+        sdi_mutex_unlock(&store->mutex);
+        if (simdrive_sync(store, NULL) == SIMDRIVE_ERROR_BUSY) sdi_thread_yield(); /* a pushed stream: later */
+        sdi_mutex_lock(&store->mutex);
+    }
+    sdi_mutex_unlock(&store->mutex);
+}
+
+static simdrive_status start_sync_thread(simdrive_store *store) {
+    if (store->options.sync != SIMDRIVE_SYNC_INTERVAL || store->options.read_only) return SIMDRIVE_OK;
+    simdrive_status status = sdi_thread_start(&store->sync_thread, sync_run, store);
+    store->sync_thread_runs = status == SIMDRIVE_OK;
+    return status;
+}
+
+static void stop_sync_thread(simdrive_store *store) {
+    if (!store->sync_thread_runs) return;
+    sdi_mutex_lock(&store->mutex);
+    store->sync_thread_stop = true;
+    sdi_condition_wake_all(&store->sync_wanted);
+    sdi_mutex_unlock(&store->mutex);
+    sdi_thread_join(&store->sync_thread);
+    store->sync_thread_runs = false;
+}
+
+/* --- opening a path ---------------------------------------------------------------------------------------------- */
+
+static simdrive_status open_file(simdrive_store *store, sdi_file **out, bool *created) {
+    const simdrive_open_options *options = &store->options;
+    const sdi_os *os = store->os;
+    *created = false;
+    if (options->read_only) return os->open(os, store->path, SDI_OPEN_READ, 0, out);
+    if (options->must_create) {
+        *created = true;
+        return os->open(os, store->path, SDI_OPEN_CREATE_NEW, options->file_mode, out);
+    }
+    simdrive_status status = os->open(os, store->path, SDI_OPEN_WRITE, 0, out);
+    if (status != SIMDRIVE_ERROR_NO_SUCH_FILE || options->must_exist) return status;
+    *created = true;
+    return os->open(os, store->path, SDI_OPEN_CREATE, options->file_mode, out);
+}
+
+/* Step 1. */
+static simdrive_status open_and_lock(simdrive_store *store, sdi_file **out, uint64_t *size) {
+    const sdi_os *os = store->os;
+    for (unsigned attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+        sdi_file_info info, named;
+        sdi_file *file = NULL;
+        bool created;
+        simdrive_status status = open_file(store, &file, &created);
+        if (status != SIMDRIVE_OK) return status;
+        if (!store->options.read_only) status = os->lock(os, file);
+        if (status == SIMDRIVE_OK) status = os->info(os, file, &info);
+        if (status == SIMDRIVE_OK && !store->options.read_only) {
+            status = os->path_info(os, store->path, &named);
+            bool replaced = status == SIMDRIVE_ERROR_NO_SUCH_FILE ||
+                            (status == SIMDRIVE_OK &&
+                             (named.id.device != info.id.device || named.id.number != info.id.number));
+            if (replaced) {
+                os->close(os, file);
+                continue;
+            }
+        }
+        /* A new file's name must last as long as what is synced into it. */
+        if (status == SIMDRIVE_OK && created && store->options.sync != SIMDRIVE_SYNC_NONE)
+            status = os->sync_folder_of(os, store->path);
+        if (status != SIMDRIVE_OK) {
+            os->close(os, file);
+            return status;
+        }
+        store->file_id = info.id;
+        store->folder_unsynced = created && store->options.sync == SIMDRIVE_SYNC_NONE;
+        *size = info.size;
+        *out = file;
+        return SIMDRIVE_OK;
+    }
+    return SIMDRIVE_ERROR_LOCKED; /* replaced again and again: somebody is at work on it */
+}
+
+simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdrive_open_options *given,
+                                 simdrive_store **out) {
+    simdrive_open_options options;
+    simdrive_store *store = NULL;
+    uint64_t size = 0;
+    sdi_set_os_error(0);
+    if (out) *out = NULL;
+    if (!path || !*path || !out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    simdrive_status status = take_options(given, &options);
+    if (status == SIMDRIVE_OK) status = store_create(os, path, &options, &store);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_generation *generation = sdi_generation_create(store);
+    status = generation ? open_and_lock(store, &generation->file, &size) : SIMDRIVE_ERROR_NO_MEMORY;
+    if (status == SIMDRIVE_OK) status = os->resolve(os, path, &store->real_path);
+    if (status == SIMDRIVE_OK) status = load(generation, size);
+    if (status == SIMDRIVE_OK) {
+        sdi_generation_publish(generation);
+        status = start_sync_thread(store);
+    }
+    if (status != SIMDRIVE_OK) {
+        int os_error = sdi_get_os_error();
+        if (generation) sdi_generation_retire(generation);
+        sdi_store_unref(store);
+        sdi_set_os_error(os_error);
+        return status;
+    }
+    *out = store;
+    return SIMDRIVE_OK;
+}
+
+simdrive_status simdrive_open(const char *path, const simdrive_open_options *options, simdrive_store **out) {
+    return sdi_open_with_os(sdi_os_native(), path, options, out);
+}
+
+/* --- opening bytes ----------------------------------------------------------------------------------------------- */
+
+static simdrive_status open_bytes(const void *data, uint64_t size, const simdrive_entry *holder, simdrive_store **out) {
+    simdrive_store *store = NULL;
+    sdi_recovery recovery = {0};
+    simdrive_open_options options;
+    simdrive_status status = take_options(NULL, &options);
+    options.read_only = true;
+    if (status == SIMDRIVE_OK) status = store_create(sdi_os_native(), "", &options, &store);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_generation *generation = sdi_generation_create(store);
+    status = generation ? recover(store, data, size, &recovery) : SIMDRIVE_ERROR_NO_MEMORY;
+    if (status != SIMDRIVE_OK) {
+        if (generation) sdi_generation_retire(generation);
+        sdi_store_unref(store);
+        return status;
+    }
+    atomic_store_explicit(&generation->base, data, memory_order_relaxed);
+    atomic_store_explicit(&generation->map_size, size, memory_order_relaxed);
+    adopt(generation, &recovery);
+    atomic_store_explicit(&store->damaged_tail, size - recovery.tail, memory_order_relaxed);
+    if (holder) simdrive_entry_clone(holder, &generation->nested);
+    sdi_generation_publish(generation);
+    *out = store;
+    return SIMDRIVE_OK;
+}
+
+simdrive_status simdrive_open_memory(const void *data, size_t size, simdrive_store **out) {
+    static const uint8_t nothing[1] = {0};
+    if (out) *out = NULL;
+    if (!out || (!data && size > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if ((uintptr_t)data % SIMDRIVE_ALIGNMENT != 0) return SIMDRIVE_ERROR_UNALIGNED;
+    return open_bytes(size > 0 ? data : nothing, size, NULL, out);
+}
+
+simdrive_status simdrive_open_nested(const simdrive_entry *entry, simdrive_store **out) {
+    if (out) *out = NULL;
+    if (!out || !entry || !entry->private_pin) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    return open_bytes(entry->data, entry->size, entry, out);
+}
+
+/* --- closing ----------------------------------------------------------------------------------------------------- */
+
+simdrive_status simdrive_close(simdrive_store *store) {
+    simdrive_status status = SIMDRIVE_OK;
+    if (!store) return status;
+    if (store->open_stream) simdrive_stream_abort(store->open_stream);
+    stop_sync_thread(store);
+    if (store->options.sync == SIMDRIVE_SYNC_INTERVAL && !store->options.read_only) status = simdrive_sync(store, NULL);
+    sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
+    /* The file may stay open for entries that are held; the lock must not. */
+    if (generation->file && !store->options.read_only) store->os->unlock(store->os, generation->file);
+    sdi_generation_retire(generation);
+    sdi_store_unref(store);
+    return status;
+}
+
+/* --- what it is -------------------------------------------------------------------------------------------------- */
+
+static uint64_t file_size_of(const simdrive_store *store, sdi_generation *generation) {
+    sdi_file_info info;
+    if (generation->file && store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK) return info.size;
+    return sdi_tail(generation) + atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+}
+
+/* The calls below take a store that is not theirs to change; pinning changes no more than a count. */
+static sdi_pin *pin_of(const simdrive_store *store) {
+    return sdi_pin_current((simdrive_store *)(uintptr_t)store);
+}
+
+simdrive_status simdrive_get_info(const simdrive_store *store, simdrive_info *info) {
+    simdrive_info known = {0};
+    sdi_index_stats index;
+    if (!store || !info || info->struct_size < sizeof(size_t)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    size_t size = info->struct_size;
+    sdi_pin *pin = pin_of(store);
+    sdi_generation *generation = pin->generation;
+    const sdi_counters *counters = &generation->counters;
+    sdi_index_get_stats(generation->index, &index);
+    known.struct_size = size;
+    known.file_size = file_size_of(store, generation);
+    known.tail = sdi_tail(generation);
+    known.entries = atomic_load_explicit(&counters->entries, memory_order_relaxed);
+    known.tombstones = atomic_load_explicit(&counters->tombstones, memory_order_relaxed);
+    known.stale_entries = atomic_load_explicit(&counters->stale_entries, memory_order_relaxed);
+    known.live_bytes = atomic_load_explicit(&counters->live_bytes, memory_order_relaxed);
+    known.stale_bytes = atomic_load_explicit(&counters->stale_bytes, memory_order_relaxed);
+    known.damaged_tail_bytes = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    known.corrupt_entries = generation->damage.corrupt_count;
+    known.durable_tail = atomic_load_explicit(&store->durable_tail, memory_order_relaxed);
+    known.index_bytes = index.bytes;
+    known.quarantined_bytes = atomic_load_explicit(&store->quarantined, memory_order_relaxed);
+    known.damage = generation->damage.kind;
+    known.checksum = store->checksum == SDI_CRC32 ? SIMDRIVE_CHECKSUM_CRC32 : SIMDRIVE_CHECKSUM_CRC32C;
+    known.read_only = store->options.read_only;
+    known.poisoned = atomic_load_explicit(&store->poisoned, memory_order_relaxed);
+    sdi_unpin(pin, 1);
+    memcpy(info, &known, size < sizeof known ? size : sizeof known);
+    return SIMDRIVE_OK;
+}
+
+uint64_t simdrive_count(const simdrive_store *store) {
+    if (!store) return 0;
+    sdi_pin *pin = pin_of(store);
+    uint64_t count = atomic_load_explicit(&pin->generation->counters.entries, memory_order_relaxed);
+    sdi_unpin(pin, 1);
+    return count;
+}
+
+bool simdrive_is_empty(const simdrive_store *store) {
+    return simdrive_count(store) == 0;
+}
+
+uint64_t simdrive_tail(const simdrive_store *store) {
+    if (!store) return 0;
+    sdi_pin *pin = pin_of(store);
+    uint64_t tail = sdi_tail(pin->generation);
+    sdi_unpin(pin, 1);
+    return tail;
+}
+
+const char *simdrive_path(const simdrive_store *store) {
+    return store ? store->path : "";
+}

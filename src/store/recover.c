@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recover.c — from the bytes of a file to its entries.
+ *
+ * The clean way, which nearly every opening takes (build_index):
+ *   1  The file's end is taken for the tail. Its last entry must have its checksum.
+ *   2  One walk back to offset 0 checks every link and fills the index, newest first.
+ *   3  The first entry must have its checksum: a chain that ends at 0 proves nothing by itself, for zeros and nested
+ *      stores make such chains too. A chain that passes 1 to 3 is *valid*.
+ *   4  Payloads in the last `check_window` bytes must have their checksums; those that do not are remembered as corrupt.
+ *
+ * When any of these fails, the long way (recover_damaged):
+ *   5  Every offset, from the file's end down, is looked at as if it were a tail, until one is found whose entry is
+ *      plausible, padded with zeros, and has its checksum. When its chain is valid, it is the answer, and what lies
+ *      above it is a damaged tail.
+ *   6  When its chain is broken further down, it is the top of a *run*. The run is followed down, every checksum looked
+ *      at, to the entry where it breaks; the next tail is looked for below the last good entry. When the break is that of
+ *      an unpublished batch (sdi_unpublished_prev) on top of a valid chain, or of an interrupted first write, all above
+ *      it is a damaged tail like any other.
+ *   7  Otherwise the store is damaged in its middle, and all runs are collected (collect_runs). At each break the next
+ *      tail found tells what was damaged: the link of the last good entry, the link of the entry where it breaks, or more
+ *      of it. Links are mended, the rest is remembered as corrupt.
+ *
+ * Time is linear in the file's size whatever the bytes are: a chain's verdict is remembered for each tail on it, so that
+ * no entry is walked twice (verdicts); and when the payloads whose checksums are asked for add up to more than twice the
+ * file, checkpoints of the file's running checksum give that of any range in constant time (ranges).
+ */
+#include "store/recover.h"
+
+#include <string.h>
+
+enum {
+    CHECKPOINT_STEP = 256, /* bytes between checkpoints of the running checksum */
+    ADD_GROUP = 256,       /* entries handed to the index at once */
+    FEW_CANDIDATES = 4096  /* up to so many plausible tails, one checksum is proof enough */
+};
+
+/* --- checksums of arbitrary ranges ------------------------------------------------------------------------------- */
+
+typedef struct crc_ranges {
+    const uint8_t *file;
+    uint64_t size;
+    uint64_t budget;          /* bytes that may still be checksummed directly */
+    uint32_t *checkpoints[2]; /* running checksum at each CHECKPOINT_STEP, once the budget is spent */
+} crc_ranges;
+
+static void ranges_begin(crc_ranges *ranges, const uint8_t *file, uint64_t size) {
+    memset(ranges, 0, sizeof *ranges);
+    ranges->file = file;
+    ranges->size = size;
+    ranges->budget = 2 * size;
+}
+
+static void ranges_end(crc_ranges *ranges) {
+    free(ranges->checkpoints[0]);
+    free(ranges->checkpoints[1]);
+}
+
+static simdrive_status make_checkpoints(crc_ranges *ranges) {
+    size_t count = (size_t)(ranges->size / CHECKPOINT_STEP) + 1;
+    for (unsigned kind = 0; kind < 2; kind++) {
+        uint32_t *at = malloc(count * sizeof *at);
+        if (!at) return SIMDRIVE_ERROR_NO_MEMORY;
+        ranges->checkpoints[kind] = at;
+        uint32_t crc = 0;
+        for (size_t i = 0; i < count; i++) {
+            at[i] = crc;
+            if (i + 1 < count)
+                crc = sdi_crc((sdi_crc_kind)kind, crc, ranges->file + i * CHECKPOINT_STEP, CHECKPOINT_STEP);
+        }
+    }
+    return SIMDRIVE_OK;
+}
+
+static uint32_t prefix_crc(const crc_ranges *ranges, sdi_crc_kind kind, uint64_t end) {
+    uint64_t step = end / CHECKPOINT_STEP, from = step * CHECKPOINT_STEP;
+    return sdi_crc(kind, ranges->checkpoints[kind][step], ranges->file + from, (size_t)(end - from));
+}
+
+static bool crc_from_checkpoints(const crc_ranges *ranges, const sdi_record *record, sdi_crc_kind kind) {
+    uint64_t size = sdi_record_size(record);
+    uint32_t crc;
+    if (size <= 2 * CHECKPOINT_STEP)
+        crc = sdi_crc(kind, 0, ranges->file + record->start, (size_t)size);
+    else
+        crc = sdi_crc_suffix(kind, prefix_crc(ranges, kind, record->end), prefix_crc(ranges, kind, record->start),
+                             size);
+    return crc == record->checksum;
+}
+
+/* Whether the entry has its checksum, of either kind. */
+static simdrive_status range_matches(crc_ranges *ranges, const sdi_record *record, sdi_crc_kind *kind, bool *matches) {
+    uint64_t cost = 2 * sdi_record_size(record);
+    if (!ranges->checkpoints[1] && cost > ranges->budget) {
+        simdrive_status status = make_checkpoints(ranges);
+        if (status != SIMDRIVE_OK) return status;
+    }
+    if (ranges->checkpoints[1]) {
+        sdi_crc_kind other = *kind == SDI_CRC32C ? SDI_CRC32 : SDI_CRC32C;
+        *matches = crc_from_checkpoints(ranges, record, *kind);
+        if (!*matches && crc_from_checkpoints(ranges, record, other)) {
+            *matches = true;
+            *kind = other;
+        }
+        return SIMDRIVE_OK;
+    }
+    ranges->budget -= cost;
+    *matches = sdi_checksum_matches(ranges->file, record, *kind, kind);
+    return SIMDRIVE_OK;
+}
+
+/* --- verdicts on chains ------------------------------------------------------------------------------------------ */
+
+/* An open-addressing map from tail to verdict; keys are above 0. */
+typedef struct verdict_map {
+    uint64_t *tails;
+    uint8_t *valid;
+    size_t capacity, count;
+} verdict_map;
+
+static size_t verdict_slot(const verdict_map *map, uint64_t tail) {
+    size_t slot = (size_t)((tail * UINT64_C(0x9E3779B97F4A7C15)) >> 20) & (map->capacity - 1);
+    while (map->tails[slot] != 0 && map->tails[slot] != tail) slot = (slot + 1) & (map->capacity - 1);
+    return slot;
+}
+
+static simdrive_status verdicts_grow(verdict_map *map) {
+    verdict_map larger = {.capacity = map->capacity ? map->capacity * 2 : 1024};
+    larger.tails = calloc(larger.capacity, sizeof *larger.tails);
+    larger.valid = malloc(larger.capacity);
+    if (!larger.tails || !larger.valid) {
+        free(larger.tails);
+        free(larger.valid);
+        return SIMDRIVE_ERROR_NO_MEMORY;
+    }
+    for (size_t i = 0; i < map->capacity; i++) {
+        if (map->tails[i] == 0) continue;
+        size_t slot = verdict_slot(&larger, map->tails[i]);
+        larger.tails[slot] = map->tails[i];
+        larger.valid[slot] = map->valid[i];
+        larger.count++;
+    }
+    free(map->tails);
+    free(map->valid);
+    *map = larger;
+    return SIMDRIVE_OK;
+}
+
+static simdrive_status verdicts_set(verdict_map *map, uint64_t tail, bool valid) {
+    if (map->count * 2 >= map->capacity) {
+        simdrive_status status = verdicts_grow(map);
+        if (status != SIMDRIVE_OK) return status;
+    }
+    size_t slot = verdict_slot(map, tail);
+    map->count += map->tails[slot] == 0;
+    map->tails[slot] = tail;
+    map->valid[slot] = valid;
+    return SIMDRIVE_OK;
+}
+
+static bool verdicts_get(const verdict_map *map, uint64_t tail, bool *valid) {
+    if (map->capacity == 0) return false;
+    size_t slot = verdict_slot(map, tail);
+    if (map->tails[slot] == 0) return false;
+    *valid = map->valid[slot];
+    return true;
+}
+
+static void verdicts_end(verdict_map *map) {
+    free(map->tails);
+    free(map->valid);
+}
+
+/* --- the search -------------------------------------------------------------------------------------------------- */
+
+typedef struct search_state {
+    const uint8_t *file;
+    uint64_t size;
+    sdi_crc_kind kind; /* of the entries met last */
+    crc_ranges ranges;
+    verdict_map verdicts;
+    uint64_t candidates;   /* plausible tails whose checksum was tried */
+    sdi_damage_map damage; /* runs, repairs and corrupt entries as collected so far */
+} search_state;
+
+static simdrive_status push(void **array, size_t *count, const void *element, size_t element_size) {
+    if ((*count & (*count - 1)) == 0) { /* room for the next power of two */
+        void *larger = realloc(*array, (*count ? *count * 2 : 1) * element_size);
+        if (!larger) return SIMDRIVE_ERROR_NO_MEMORY;
+        *array = larger;
+    }
+    memcpy((uint8_t *)*array + *count * element_size, element, element_size);
+    (*count)++;
+    return SIMDRIVE_OK;
+}
+
+static simdrive_status push_run(sdi_damage_map *damage, uint64_t top, uint64_t bottom) {
+    sdi_run run = {top, bottom};
+    void *array = damage->runs;
+    simdrive_status status = push(&array, &damage->run_count, &run, sizeof run);
+    damage->runs = array;
+    return status;
+}
+
+static simdrive_status push_corrupt(sdi_damage_map *damage, uint64_t end) {
+    void *array = damage->corrupt;
+    simdrive_status status = push(&array, &damage->corrupt_count, &end, sizeof end);
+    damage->corrupt = array;
+    return status;
+}
+
+static simdrive_status push_repair(sdi_damage_map *damage, uint64_t end, uint64_t prev) {
+    sdi_repair repair = {end, prev};
+    void *array = damage->repairs;
+    simdrive_status status = push(&array, &damage->repair_count, &repair, sizeof repair);
+    damage->repairs = array;
+    return status;
+}
+
+static void forget_damage(sdi_damage_map *damage) {
+    free(damage->runs);
+    free(damage->repairs);
+    free(damage->corrupt);
+    memset(damage, 0, sizeof *damage);
+}
+
+static simdrive_status matches(search_state *search, const sdi_record *record, bool *out) {
+    return range_matches(&search->ranges, record, &search->kind, out);
+}
+
+/* Whether the chain from `tail` arrives at 0, at a first entry that has its checksum. */
+static simdrive_status judge_chain(search_state *search, uint64_t tail, bool *valid) {
+    uint64_t position = tail;
+    sdi_record record;
+    simdrive_status status = SIMDRIVE_OK;
+    *valid = false;
+    while (!verdicts_get(&search->verdicts, position, valid)) {
+        if (position < SDI_ENTRY_MIN || !sdi_decode(search->file, position - SDI_METADATA_SIZE, &record)) break;
+        if (record.prev == 0) {
+            status = matches(search, &record, valid);
+            break;
+        }
+        position = record.prev;
+    }
+    if (status != SIMDRIVE_OK) return status;
+    /* The same way again, to leave the verdict at each tail passed. `last` itself may be no tail at all. */
+    uint64_t last = position;
+    for (position = tail; position != last; position = record.prev) {
+        status = verdicts_set(&search->verdicts, position, *valid);
+        if (status != SIMDRIVE_OK) return status;
+        sdi_decode(search->file, position - SDI_METADATA_SIZE, &record);
+    }
+    return last >= SDI_ENTRY_MIN ? verdicts_set(&search->verdicts, last, *valid) : SIMDRIVE_OK;
+}
+
+/* The highest tail at or below `from` whose metadata is not all zero: all-zero metadata is a hole, not an entry. */
+static uint64_t skip_zeros(const uint8_t *file, uint64_t from) {
+    uint64_t byte = from;
+    while (byte >= 8 && sdi_load64(file + byte - 8) == 0) byte -= 8;
+    while (byte > 0 && file[byte - 1] == 0) byte--;
+    if (byte == 0) return 0;
+    uint64_t highest = byte - 1 + SDI_METADATA_SIZE; /* the last tail whose metadata includes that byte */
+    return highest < from ? highest : from;
+}
+
+/* Finds the highest tail from `from` down to `lowest` whose entry is plausible and has its checksum; 0 when there is
+ * none. */
+static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t lowest, uint64_t *found) {
+    sdi_record record;
+    if (lowest < SDI_ENTRY_MIN) lowest = SDI_ENTRY_MIN;
+    *found = 0;
+    for (uint64_t tail = from; tail >= lowest; tail--) {
+        uint64_t end = tail - SDI_METADATA_SIZE;
+        if (sdi_load64(search->file + end) == 0 && sdi_load64(search->file + end + SDI_PREV_FIELD) == 0 &&
+            sdi_load32(search->file + end + SDI_CHECKSUM_FIELD) == 0) {
+            tail = skip_zeros(search->file, tail);
+            if (tail < lowest) return SIMDRIVE_OK;
+            end = tail - SDI_METADATA_SIZE;
+        }
+        if (!sdi_decode(search->file, end, &record) || !sdi_padding_is_zero(search->file, &record)) continue;
+        bool right;
+        search->candidates++;
+        simdrive_status status = matches(search, &record, &right);
+        if (status != SIMDRIVE_OK) return status;
+        if (right) {
+            *found = tail;
+            return SIMDRIVE_OK;
+        }
+    }
+    return SIMDRIVE_OK;
+}
+
+/* A run followed down from its top. */
+typedef struct followed_run {
+    uint64_t proven;   /* entries that have their checksums */
+    uint64_t broken;   /* tail of the entry at which it breaks; 0 when it arrives at the start of the file */
+    sdi_record lowest; /* last good entry */
+} followed_run;
+
+/* Whether an entry without its checksum has it when it begins behind another tail than its link says. */
+static simdrive_status link_is_suspect(search_state *search, const sdi_record *record, bool *suspect) {
+    uint64_t below = record->end + 1;
+    *suspect = false;
+    for (;;) {
+        sdi_record mended;
+        simdrive_status status = find_tail(search, below - 1, record->prev + 1, &below);
+        if (status != SIMDRIVE_OK || below == 0) return status;
+        if (!sdi_decode_with_prev(search->file, record->end, below, &mended)) continue;
+        status = matches(search, &mended, suspect);
+        if (status != SIMDRIVE_OK || *suspect) return status;
+    }
+}
+
+/* Whether an entry without its checksum can be passed over as one damaged payload, for its link is right. */
+static simdrive_status only_payload_damaged(search_state *search, const sdi_record *record, bool *answer) {
+    bool chained = record->prev == 0, suspect = false;
+    simdrive_status status = SIMDRIVE_OK;
+    *answer = false;
+    if (!chained) status = judge_chain(search, record->prev, &chained);
+    if (status != SIMDRIVE_OK || !chained) return status;
+    status = link_is_suspect(search, record, &suspect);
+    *answer = !suspect;
+    return status;
+}
+
+/* Whether the true predecessor of a good entry ends elsewhere than its link says. Its start is right (it has its
+ * checksum), so that is within the padding before it. */
+static simdrive_status other_predecessor(search_state *search, const sdi_record *upper, bool *other) {
+    uint64_t lowest = upper->start >= SIMDRIVE_ALIGNMENT ? upper->start - SIMDRIVE_ALIGNMENT + 1 : 0, found = 0;
+    simdrive_status status = SIMDRIVE_OK;
+    if (!upper->tombstone) status = find_tail(search, upper->start, lowest, &found);
+    *other = found != 0 && found != upper->prev;
+    return status;
+}
+
+/* Whether an entry that has not its checksum, at the end of a good one's link, is to be passed over as damaged. */
+static simdrive_status is_passable(search_state *search, const sdi_record *upper, const sdi_record *record,
+                                   bool *answer) {
+    bool other = false;
+    *answer = false;
+    simdrive_status status = other_predecessor(search, upper, &other);
+    return status == SIMDRIVE_OK && !other ? only_payload_damaged(search, record, answer) : status;
+}
+
+/* Follows a run from `top`, whose entry has its checksum. With `collect`, damaged payloads are noted and passed over. */
+static simdrive_status follow_run(search_state *search, uint64_t top, bool collect, followed_run *out) {
+    memset(out, 0, sizeof *out);
+    for (uint64_t position = top; position != 0;) {
+        sdi_record record;
+        bool right = false, passable = false;
+        simdrive_status status = SIMDRIVE_OK;
+        out->broken = position;
+        if (position < SDI_ENTRY_MIN || !sdi_decode(search->file, position - SDI_METADATA_SIZE, &record))
+            return SIMDRIVE_OK;
+        status = matches(search, &record, &right);
+        if (status == SIMDRIVE_OK && !right && collect)
+            status = is_passable(search, &out->lowest, &record, &passable);
+        if (status == SIMDRIVE_OK && passable) status = push_corrupt(&search->damage, record.end);
+        if (status != SIMDRIVE_OK) return status;
+        if (!right && !passable) return SIMDRIVE_OK;
+        out->proven += right;
+        out->lowest = record;
+        position = record.prev;
+    }
+    out->broken = 0;
+    return SIMDRIVE_OK;
+}
+
+/* Step 7, at one break: `below` is the tail found next under the last good entry (0: none, or the file's start). */
+static simdrive_status mend_break(search_state *search, const followed_run *run, uint64_t below) {
+    const sdi_record *upper = &run->lowest;
+    sdi_record mended;
+    bool right = false;
+    /* The good entry's own link: its start is right, so its true predecessor ends right before it. */
+    if (below != 0 && sdi_payload_start(below) == upper->start && below != upper->prev && !upper->tombstone)
+        return push_repair(&search->damage, upper->end, below);
+    if (run->broken < SDI_ENTRY_MIN) return SIMDRIVE_OK;
+    uint64_t end = run->broken - SDI_METADATA_SIZE;
+    if (sdi_decode_with_prev(search->file, end, below, &mended)) {
+        simdrive_status status = matches(search, &mended, &right);
+        if (status != SIMDRIVE_OK) return status;
+    }
+    if (!right) return push_corrupt(&search->damage, end);
+    if (sdi_load64(search->file + end + SDI_PREV_FIELD) == below) return SIMDRIVE_OK;
+    return push_repair(&search->damage, end, below);
+}
+
+/* Step 7: all runs, newest first, from a tail that has its checksum. */
+static simdrive_status collect_runs(search_state *search, uint64_t top) {
+    while (top != 0) {
+        followed_run run;
+        uint64_t below = 0;
+        simdrive_status status = follow_run(search, top, true, &run);
+        if (status == SIMDRIVE_OK && run.broken != 0) {
+            status = find_tail(search, run.lowest.start, 0, &below);
+            if (status == SIMDRIVE_OK) status = mend_break(search, &run, below);
+        }
+        /* The broken entry belongs to the run unless the link above it was what was wrong. */
+        bool own = run.broken >= SDI_ENTRY_MIN && !(below != 0 && sdi_payload_start(below) == run.lowest.start);
+        if (status == SIMDRIVE_OK)
+            status = push_run(&search->damage, top, own ? run.broken - 1 : run.lowest.end);
+        if (status != SIMDRIVE_OK) return status;
+        top = below;
+    }
+    return SIMDRIVE_OK;
+}
+
+static bool has_first_write_mark(const search_state *search) {
+    return search->size >= sizeof sdi_first_write_mark &&
+           memcmp(search->file, sdi_first_write_mark, sizeof sdi_first_write_mark) == 0;
+}
+
+/* Whether a run breaks where an append was not finished, on top of `tail` (step 6). */
+static bool is_unfinished_append(const search_state *search, const followed_run *run, uint64_t tail) {
+    uint8_t field[8];
+    if (run->broken < SDI_ENTRY_MIN) return false;
+    uint64_t at = run->broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
+    uint64_t stored = sdi_load64(search->file + at);
+    sdi_unpublished_prev(at, tail, field);
+    if (tail != 0) return stored == sdi_load64(field);
+    return has_first_write_mark(search) && (stored == 0 || stored == sdi_load64(field));
+}
+
+/* A valid chain of one entry, found after many tries, may be an accident. A longer one below it is then the better
+ * answer, but a guess. */
+static simdrive_status doubt_lonely_tail(search_state *search, uint64_t *tail, bool *ambiguous) {
+    sdi_record record;
+    uint64_t lower = *tail;
+    *ambiguous = false;
+    if (search->candidates <= FEW_CANDIDATES || !sdi_decode(search->file, lower - SDI_METADATA_SIZE, &record) ||
+        record.prev != 0)
+        return SIMDRIVE_OK;
+    for (;;) {
+        bool valid = false;
+        simdrive_status status = find_tail(search, lower - 1, 0, &lower);
+        if (status != SIMDRIVE_OK || lower == 0) return status;
+        status = judge_chain(search, lower, &valid);
+        if (status != SIMDRIVE_OK) return status;
+        if (valid && sdi_decode(search->file, lower - SDI_METADATA_SIZE, &record) && record.prev != 0) {
+            *tail = lower;
+            *ambiguous = true;
+            return SIMDRIVE_OK;
+        }
+    }
+}
+
+/* Steps 5 and 6. OK with the tail of a valid chain (or 0 for an interrupted first write) in `tail`, or with `middle` set
+ * and the top of the first run in `tail`. */
+static simdrive_status locate(search_state *search, uint64_t *tail, simdrive_damage *damage) {
+    uint64_t from = search->size;
+    for (;;) {
+        bool valid = false, ambiguous = false;
+        followed_run run;
+        uint64_t below = 0;
+        simdrive_status status = find_tail(search, from, 0, tail);
+        if (status == SIMDRIVE_OK && *tail != 0) status = judge_chain(search, *tail, &valid);
+        if (status != SIMDRIVE_OK) return status;
+        if (*tail == 0) {
+            *damage = SIMDRIVE_DAMAGE_TAIL;
+            if (has_first_write_mark(search)) return SIMDRIVE_OK;
+            return sdi_fits_other_alignment(search->file, search->size - SDI_METADATA_SIZE)
+                       ? SIMDRIVE_ERROR_ALIGNMENT
+                       : SIMDRIVE_ERROR_NOT_A_STORE;
+        }
+        if (valid) {
+            status = doubt_lonely_tail(search, tail, &ambiguous);
+            *damage = ambiguous                ? SIMDRIVE_DAMAGE_AMBIGUOUS
+                      : *tail < search->size ? SIMDRIVE_DAMAGE_TAIL
+                                               : SIMDRIVE_DAMAGE_NONE;
+            return status;
+        }
+        status = follow_run(search, *tail, false, &run);
+        if (status != SIMDRIVE_OK) return status;
+        if (run.proven < 2 && search->candidates > FEW_CANDIDATES) { /* an accident, most likely */
+            from = *tail - 1;
+            continue;
+        }
+        status = find_tail(search, run.lowest.start, 0, &below);
+        if (status == SIMDRIVE_OK && below != 0) status = judge_chain(search, below, &valid);
+        if (status != SIMDRIVE_OK) return status;
+        if ((valid || below == 0) && is_unfinished_append(search, &run, below)) {
+            *tail = below;
+            *damage = SIMDRIVE_DAMAGE_TAIL;
+        } else {
+            *damage = SIMDRIVE_DAMAGE_MIDDLE;
+        }
+        return SIMDRIVE_OK;
+    }
+}
+
+/* --- filling the index ------------------------------------------------------------------------------------------- */
+
+/* Entries on their way to the index, in groups. */
+typedef struct index_builder {
+    sdi_recovery *out;
+    uint64_t hashes[ADD_GROUP], ends[ADD_GROUP], existing[ADD_GROUP], sizes[ADD_GROUP];
+    bool tombstones[ADD_GROUP];
+    size_t count;
+} index_builder;
+
+static simdrive_status builder_flush(index_builder *builder) {
+    sdi_recovery *out = builder->out;
+    simdrive_status status =
+        sdi_index_add_batch(out->index, builder->hashes, builder->ends, builder->count, builder->existing);
+    if (status != SIMDRIVE_OK) return status;
+    for (size_t i = 0; i < builder->count; i++) {
+        if (builder->tombstones[i]) {
+            out->tombstones++;
+        } else if (builder->existing[i] == SDI_INDEX_NONE) {
+            out->entries++;
+            out->live_bytes += builder->sizes[i];
+        } else {
+            out->stale_entries++;
+            out->stale_bytes += builder->sizes[i];
+        }
+    }
+    builder->count = 0;
+    return SIMDRIVE_OK;
+}
+
+static simdrive_status builder_add(index_builder *builder, const sdi_record *record) {
+    size_t i = builder->count++;
+    builder->hashes[i] = record->key_hash;
+    builder->ends[i] = record->end;
+    builder->sizes[i] = sdi_record_size(record);
+    builder->tombstones[i] = record->tombstone;
+    return builder->count == ADD_GROUP ? builder_flush(builder) : SIMDRIVE_OK;
+}
+
+/* How many keys to make room for: from what the newest entries take each. */
+static uint64_t estimate_entries(const uint8_t *file, uint64_t tail) {
+    enum { SAMPLE = 1000 };
+    uint64_t position = tail, count = 0;
+    sdi_record record;
+    while (position >= SDI_ENTRY_MIN && count < SAMPLE && sdi_decode(file, position - SDI_METADATA_SIZE, &record)) {
+        position = record.prev;
+        count++;
+    }
+    if (count < SAMPLE || position >= tail) return count;
+    /* A little less than the estimate: growing costs little, room for keys that are not there stays. */
+    return (uint64_t)((double)tail / (double)(tail - position) * SAMPLE * 0.9);
+}
+
+static simdrive_status recovery_begin(sdi_recovery *out, const uint8_t *file, uint64_t tail) {
+    memset(out, 0, sizeof *out);
+    out->index = sdi_index_create(estimate_entries(file, tail), file);
+    return out->index ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+}
+
+static void recovery_abandon(sdi_recovery *out) {
+    sdi_index_destroy(out->index);
+    forget_damage(&out->damage);
+    memset(out, 0, sizeof *out);
+}
+
+static int ascending_end(const void *a, const void *b) {
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* Both arrays begin each element with its end. */
+static void sort_damage(sdi_damage_map *damage) {
+    if (damage->corrupt_count > 1)
+        qsort(damage->corrupt, damage->corrupt_count, sizeof *damage->corrupt, ascending_end);
+    if (damage->repair_count > 1)
+        qsort(damage->repairs, damage->repair_count, sizeof *damage->repairs, ascending_end);
+}
+
+/* Steps 1 to 4 for a chain that begins at `tail`. `whole` is false when a link does not hold or the first entry has not
+ * its checksum. Payloads with wrong checksums go to out->damage.corrupt. */
+static simdrive_status build_index(const uint8_t *file, uint64_t tail, const sdi_recovery_options *options,
+                                   sdi_recovery *out, bool *whole) {
+    index_builder builder = {.out = out};
+    sdi_crc_kind kind = options->likely;
+    uint64_t checked_from = tail > options->check_window ? tail - options->check_window : 0;
+    uint64_t position = tail;
+    *whole = false;
+    while (position != 0) {
+        sdi_record record;
+        if (position < SDI_ENTRY_MIN || !sdi_decode(file, position - SDI_METADATA_SIZE, &record)) return SIMDRIVE_OK;
+        bool must_match = position == tail || record.prev == 0;
+        if ((must_match || record.end >= checked_from) && !sdi_checksum_matches(file, &record, kind, &kind)) {
+            if (must_match) return SIMDRIVE_OK;
+            if (sdi_fits_other_alignment(file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
+            simdrive_status status = push_corrupt(&out->damage, record.end);
+            if (status != SIMDRIVE_OK) return status;
+        }
+        if (position == tail) out->last_checksum = kind;
+        simdrive_status status = builder_add(&builder, &record);
+        if (status != SIMDRIVE_OK) return status;
+        position = record.prev;
+    }
+    out->has_entries = tail != 0;
+    out->tail = tail;
+    *whole = true;
+    return builder_flush(&builder);
+}
+
+/* The same over the runs of a store damaged in its middle. */
+static simdrive_status build_index_of_runs(const uint8_t *file, sdi_recovery *out) {
+    index_builder builder = {.out = out};
+    sdi_walk walk;
+    sdi_record record;
+    sdi_walk_begin(&walk, file, &out->damage, out->tail);
+    while (sdi_walk_next(&walk, &record)) {
+        simdrive_status status = builder_add(&builder, &record);
+        if (status != SIMDRIVE_OK) return status;
+    }
+    out->has_entries = true;
+    return builder_flush(&builder);
+}
+
+static simdrive_status recover_middle(search_state *search, uint64_t top, sdi_recovery *out) {
+    simdrive_status status = collect_runs(search, top);
+    if (status == SIMDRIVE_OK) status = recovery_begin(out, search->file, top);
+    if (status != SIMDRIVE_OK) return status;
+    out->damage = search->damage;
+    memset(&search->damage, 0, sizeof search->damage);
+    out->damage.kind = SIMDRIVE_DAMAGE_MIDDLE;
+    out->tail = top;
+    out->last_checksum = search->kind;
+    sort_damage(&out->damage);
+    return build_index_of_runs(search->file, out);
+}
+
+/* Whether one of the corrupt entries of a valid chain is so because its link leads past entries that are there. */
+static simdrive_status any_link_suspect(search_state *search, const sdi_damage_map *found, bool *suspect) {
+    simdrive_status status = SIMDRIVE_OK;
+    *suspect = false;
+    for (size_t i = 0; i < found->corrupt_count && status == SIMDRIVE_OK && !*suspect; i++) {
+        sdi_record record;
+        if (sdi_decode(search->file, found->corrupt[i], &record)) status = link_is_suspect(search, &record, suspect);
+    }
+    return status;
+}
+
+static simdrive_status recover_valid(search_state *search, uint64_t tail, simdrive_damage damage,
+                                     const sdi_recovery_options *options, sdi_recovery *out) {
+    bool whole = false, suspect = false;
+    simdrive_status status = recovery_begin(out, search->file, tail);
+    if (status == SIMDRIVE_OK) status = build_index(search->file, tail, options, out, &whole);
+    if (status == SIMDRIVE_OK) status = any_link_suspect(search, &out->damage, &suspect);
+    if (status != SIMDRIVE_OK) return status;
+    if (suspect) {
+        recovery_abandon(out);
+        return recover_middle(search, tail, out);
+    }
+    sort_damage(&out->damage);
+    out->damage.kind = damage;
+    return SIMDRIVE_OK;
+}
+
+static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
+                                       sdi_recovery *out) {
+    search_state search = {.file = file, .size = size, .kind = options->likely};
+    uint64_t tail = 0;
+    simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
+    ranges_begin(&search.ranges, file, size);
+    simdrive_status status = size < SDI_ENTRY_MIN && !has_first_write_mark(&search)
+                                 ? SIMDRIVE_ERROR_NOT_A_STORE
+                                 : locate(&search, &tail, &damage);
+    if (status == SIMDRIVE_OK)
+        status = damage == SIMDRIVE_DAMAGE_MIDDLE ? recover_middle(&search, tail, out)
+                                                  : recover_valid(&search, tail, damage, options, out);
+    ranges_end(&search.ranges);
+    verdicts_end(&search.verdicts);
+    forget_damage(&search.damage);
+    if (status != SIMDRIVE_OK) recovery_abandon(out);
+    return status;
+}
+
+simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
+                            sdi_recovery *out) {
+    bool whole = false;
+    simdrive_status status = recovery_begin(out, file, size >= SDI_ENTRY_MIN ? size : 0);
+    if (status != SIMDRIVE_OK || size == 0) return status;
+    if (size >= SDI_ENTRY_MIN) status = build_index(file, size, options, out, &whole);
+    if (status == SIMDRIVE_OK && whole && out->damage.corrupt_count == 0) return SIMDRIVE_OK;
+    recovery_abandon(out);
+    if (status != SIMDRIVE_OK) return status;
+    if (sdi_is_zero(file, size)) { /* space set aside, nothing written yet */
+        status = recovery_begin(out, file, 0);
+        out->damage.kind = SIMDRIVE_DAMAGE_TAIL;
+        return status;
+    }
+    return recover_damaged(file, size, options, out);
+}

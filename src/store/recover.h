@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recover.h — finds the entries of a file, whole or damaged, and never writes. Only open.c and salvage use it. */
+#ifndef SDI_RECOVER_H
+#define SDI_RECOVER_H
+
+#include "store/store.h"
+
+/* What is found. On success the caller owns `index` and the arrays of `damage`. */
+typedef struct sdi_recovery {
+    uint64_t tail;
+    sdi_index *index;
+    sdi_damage_map damage;
+    sdi_crc_kind last_checksum; /* of the last entry; only when there is one */
+    bool has_entries;
+    uint64_t entries, tombstones, stale_entries, live_bytes, stale_bytes;
+} sdi_recovery;
+
+typedef struct sdi_recovery_options {
+    uint64_t check_window; /* payloads that end within the last so many bytes of the chain are checked */
+    sdi_crc_kind likely;   /* checksum kind to try first */
+} sdi_recovery_options;
+
+/* OK (also with damage: see out->damage.kind), ERROR_NOT_A_STORE, ERROR_ALIGNMENT, ERROR_NO_MEMORY. */
+simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recovery_options *options, sdi_recovery *out);
+
+#endif

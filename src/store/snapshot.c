@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot.c — the live entries as of one moment, while writers go on.
+ *
+ * A snapshot is the pinned generation and its tail T at the beginning. It walks the chain down from T. An entry E of key K
+ * was live at T when it was the newest of K then. The index knows the newest of K now, N:
+ *
+ *      N = E             E is live: nothing newer was ever written.
+ *      N below T         E is stale: N is newer than E, and was there at T.
+ *      N at or above T   K was written after T. Whether E was the newest before, the index knows no more.
+ *
+ * For the last case the writer notes, while snapshots are being walked, each entry that it replaces, with the tail at which
+ * it did so: E was live at T when it was replaced at T or later. (Tails are compared, for every snapshot begins between two
+ * appends.) The notes go when no snapshot is left.
+ *
+ * Invariants
+ *   N1  The writer sets `publishing` before it looks whether there are snapshots, and a snapshot counts itself before it
+ *       looks at `publishing`. So either the writer notes what it replaces, or the snapshot waits for the end of these
+ *       puts (microseconds; no system call is among them) and begins behind them.
+ *   N2  An entry's replacement is noted before the index shows it.
+ */
+#include <string.h>
+
+#include "store/store.h"
+
+enum { GROUP = 64 };
+
+/* --- notes of the writer ----------------------------------------------------------------------------------------- */
+
+simdrive_status sdi_superseded_init(sdi_superseded *superseded) {
+    memset(superseded, 0, sizeof *superseded);
+    atomic_init(&superseded->publishing, false);
+    superseded->lost_since = UINT64_MAX;
+    return sdi_mutex_init(&superseded->mutex);
+}
+
+void sdi_superseded_clear(sdi_superseded *superseded) {
+    free(superseded->ends);
+    free(superseded->since);
+    superseded->ends = superseded->since = NULL;
+    superseded->capacity = superseded->count = 0;
+    superseded->lost_since = UINT64_MAX;
+}
+
+void sdi_superseded_destroy(sdi_superseded *superseded) {
+    sdi_superseded_clear(superseded);
+    sdi_mutex_destroy(&superseded->mutex);
+}
+
+static size_t slot_of(const uint64_t *ends, size_t capacity, uint64_t end) {
+    size_t slot = (size_t)((end * UINT64_C(0x9E3779B97F4A7C15)) >> 24) & (capacity - 1);
+    while (ends[slot] != 0 && ends[slot] != end) slot = (slot + 1) & (capacity - 1);
+    return slot;
+}
+
+/* Room for `count` more notes; mutex held. */
+static bool make_room(sdi_superseded *superseded, size_t count) {
+    size_t capacity = superseded->capacity ? superseded->capacity : 256;
+    while (capacity < 2 * (superseded->count + count)) capacity *= 2;
+    if (capacity == superseded->capacity) return true;
+    uint64_t *ends = calloc(capacity, sizeof *ends), *since = malloc(capacity * sizeof *since);
+    if (!ends || !since) {
+        free(ends);
+        free(since);
+        return false;
+    }
+    for (size_t i = 0; i < superseded->capacity; i++) {
+        if (superseded->ends[i] == 0) continue;
+        size_t slot = slot_of(ends, capacity, superseded->ends[i]);
+        ends[slot] = superseded->ends[i];
+        since[slot] = superseded->since[i];
+    }
+    free(superseded->ends);
+    free(superseded->since);
+    superseded->ends = ends;
+    superseded->since = since;
+    superseded->capacity = capacity;
+    return true;
+}
+
+simdrive_status sdi_superseded_reserve(sdi_generation *generation, size_t count) {
+    sdi_superseded *superseded = &generation->superseded;
+    if (atomic_load(&generation->iterators) == 0) return SIMDRIVE_OK;
+    sdi_mutex_lock(&superseded->mutex);
+    bool room = make_room(superseded, count);
+    sdi_mutex_unlock(&superseded->mutex);
+    return room ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+}
+
+static void note_replacements(sdi_generation *generation, const uint64_t *hashes, size_t count, uint64_t tail) {
+    sdi_superseded *superseded = &generation->superseded;
+    sdi_index_hit hits[GROUP];
+    sdi_mutex_lock(&superseded->mutex);
+    /* Room was made before the append, unless the first snapshot began after that. */
+    if (!make_room(superseded, count) && superseded->lost_since == UINT64_MAX) superseded->lost_since = tail;
+    for (size_t first = 0; first < count && superseded->lost_since == UINT64_MAX; first += GROUP) {
+        size_t group = count - first < GROUP ? count - first : GROUP;
+        sdi_index_find_batch(generation->index, hashes + first, group, hits);
+        for (size_t i = 0; i < group; i++) {
+            if (hits[i].offset == SDI_INDEX_NONE) continue;
+            size_t slot = slot_of(superseded->ends, superseded->capacity, hits[i].offset);
+            superseded->count += superseded->ends[slot] == 0;
+            superseded->ends[slot] = hits[i].offset;
+            superseded->since[slot] = tail;
+        }
+    }
+    sdi_mutex_unlock(&superseded->mutex);
+}
+
+void sdi_publication_begin(sdi_generation *generation, const uint64_t *hashes, size_t count, uint64_t tail) {
+    sdi_superseded *superseded = &generation->superseded;
+    atomic_store(&superseded->publishing, true);
+    if (atomic_load(&generation->iterators) > 0)
+        note_replacements(generation, hashes, count, tail);
+    else if (superseded->capacity > 0 || superseded->lost_since != UINT64_MAX)
+        sdi_superseded_clear(superseded); /* whoever comes now waits for the end of the publication (N1) */
+}
+
+void sdi_publication_end(sdi_generation *generation) {
+    atomic_store_explicit(&generation->superseded.publishing, false, memory_order_release);
+}
+
+/* Whether the entry at `end` was replaced at `tail` or later. */
+static simdrive_status replaced_since(sdi_generation *generation, uint64_t end, uint64_t tail, bool *out) {
+    sdi_superseded *superseded = &generation->superseded;
+    simdrive_status status = SIMDRIVE_OK;
+    *out = false;
+    sdi_mutex_lock(&superseded->mutex);
+    if (superseded->lost_since != UINT64_MAX) {
+        status = SIMDRIVE_ERROR_NO_MEMORY;
+    } else if (superseded->capacity > 0) {
+        size_t slot = slot_of(superseded->ends, superseded->capacity, end);
+        *out = superseded->ends[slot] == end && superseded->since[slot] >= tail;
+    }
+    sdi_mutex_unlock(&superseded->mutex);
+    return status;
+}
+
+/* --- the snapshot ------------------------------------------------------------------------------------------------ */
+
+struct sdi_snapshot {
+    sdi_pin *pin;
+    uint64_t tail;
+    sdi_walk walk;
+};
+
+static void leave(sdi_generation *generation) {
+    if (atomic_fetch_sub(&generation->iterators, 1) == 1) sdi_discard_unused_index(generation);
+}
+
+simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
+    sdi_snapshot *snapshot = malloc(sizeof *snapshot);
+    *out = NULL;
+    if (!snapshot) return SIMDRIVE_ERROR_NO_MEMORY;
+    for (;;) {
+        snapshot->pin = sdi_pin_current(store);
+        sdi_generation *generation = snapshot->pin->generation;
+        atomic_fetch_add(&generation->iterators, 1);
+        if (!atomic_load(&generation->retired)) break;
+        leave(generation);
+        sdi_unpin(snapshot->pin, 1);
+    }
+    sdi_generation *generation = snapshot->pin->generation;
+    while (atomic_load(&generation->superseded.publishing)) sdi_thread_yield();
+    snapshot->tail = sdi_tail(generation);
+    sdi_walk_begin(&snapshot->walk, sdi_base(generation), &generation->damage, snapshot->tail);
+    *out = snapshot;
+    return SIMDRIVE_OK;
+}
+
+void sdi_snapshot_end(sdi_snapshot *snapshot) {
+    if (!snapshot) return;
+    leave(snapshot->pin->generation);
+    sdi_unpin(snapshot->pin, 1);
+    free(snapshot);
+}
+
+sdi_pin *sdi_snapshot_pin(const sdi_snapshot *snapshot) {
+    return snapshot->pin;
+}
+
+const uint8_t *sdi_snapshot_base(const sdi_snapshot *snapshot) {
+    return snapshot->walk.file;
+}
+
+uint64_t sdi_snapshot_tail(const sdi_snapshot *snapshot) {
+    return snapshot->tail;
+}
+
+simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count) {
+    *count = 0;
+    while (*count < capacity && sdi_walk_next(&snapshot->walk, &records[*count])) (*count)++;
+    return *count == 0 && snapshot->walk.broken ? SIMDRIVE_ERROR_CORRUPT : SIMDRIVE_OK;
+}
+
+static simdrive_status was_live(const sdi_snapshot *snapshot, const sdi_record *record, uint64_t newest, bool *live) {
+    *live = newest == record->end;
+    if (record->tombstone) *live = false;
+    if (*live || record->tombstone || (newest != SDI_INDEX_NONE && newest < snapshot->tail)) return SIMDRIVE_OK;
+    return replaced_since(snapshot->pin->generation, record->end, snapshot->tail, live);
+}
+
+simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *records, size_t *count) {
+    uint64_t hashes[GROUP];
+    sdi_index_hit hits[GROUP];
+    size_t kept = 0;
+    for (size_t first = 0; first < *count; first += GROUP) {
+        size_t group = *count - first < GROUP ? *count - first : GROUP;
+        for (size_t i = 0; i < group; i++) hashes[i] = records[first + i].key_hash;
+        sdi_index_find_batch(snapshot->pin->generation->index, hashes, group, hits);
+        for (size_t i = 0; i < group; i++) {
+            bool live;
+            simdrive_status status = was_live(snapshot, &records[first + i], hits[i].offset, &live);
+            if (status != SIMDRIVE_OK) return status;
+            if (live) records[kept++] = records[first + i];
+        }
+    }
+    *count = kept;
+    return SIMDRIVE_OK;
+}
+
+simdrive_status sdi_snapshot_next(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count) {
+    do {
+        simdrive_status status = sdi_snapshot_walk(snapshot, records, capacity, count);
+        if (status != SIMDRIVE_OK || *count == 0) return status;
+        status = sdi_snapshot_select(snapshot, records, count);
+        if (status != SIMDRIVE_OK) return status;
+    } while (*count == 0);
+    return SIMDRIVE_OK;
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h — what the files of the store share: the handle, the generations of its file, and the small functions on the
+ * way of every read.
+ *
+ *   simdrive_store ──current──▶ generation ──▶ file, map, index, tail, counters
+ *                               generation (older: retired by a compaction, still pinned by entries)
+ *
+ * A generation is one file behind the path: opening makes the first, each compaction the next. Whoever looks at bytes
+ * pins the generation first, and what he takes out keeps the pin. Pins are counted in slots of one cache line each, one
+ * slot for each thread (modulo their number), so that threads do not write to each other's lines.
+ *
+ * Invariants
+ *   S1  Order of publication: bytes in the file, then the index, then `tail`. Readers look in the opposite order.
+ *   S2  Bytes before `tail` never change, and the map that covers them stays until the generation is drained.
+ *   S3  `current` is replaced only by the holder of the writer's place. A retired generation takes no new pins; its
+ *       resources go when its last pin goes. The struct itself is used again for a later generation, and freed with the
+ *       store: a reader that loses the race to pin may look at it at any time.
+ *   S4  A pin is released in the slot in which it was taken. So the count of a slot never falls below zero, and a
+ *       retired slot that reached zero stays there.
+ *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and `damaged_tail`.
+ *   S6  The mutex protects the writer's place alone. Nobody holds it while he works, nor a second lock with it.
+ *   S7  A failed append leaves the file at its old length and everything in memory as it was, or poisons the handle.
+ */
+#ifndef SDI_STORE_H
+#define SDI_STORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "format/format.h"
+#include "index/index.h"
+#include "os/os.h"
+#include "simdrive.h"
+
+enum {
+    SDI_PIN_SLOTS = 64,
+    SDI_MAX_MAPS = 48 /* of one generation: each is at least twice the one before */
+};
+
+#define SDI_PIN_RETIRED (UINT64_C(1) << 63)
+#define SDI_CHECK_WINDOW (UINT64_C(64) << 20)       /* checked at opening */
+#define SDI_MAP_RESERVE_DEFAULT (UINT64_C(64) << 30)
+#define SDI_QUARANTINE_DEFAULT (UINT64_C(1) << 30)
+#define SDI_PROGRESS_STEP (UINT64_C(16) << 20)
+
+struct sdi_generation;
+
+typedef struct sdi_pin {
+    _Alignas(64) _Atomic uint64_t word; /* count, and SDI_PIN_RETIRED */
+    struct sdi_generation *generation;
+} sdi_pin;
+
+/* A stretch of the chain: entries whose tails are in (bottom, top], each linked to the next. A store that is whole has
+ * one, from its tail to 0. Newest first. */
+typedef struct sdi_run {
+    uint64_t top;
+    uint64_t bottom;
+} sdi_run;
+
+/* An entry whose link is damaged, and what it must have been. */
+typedef struct sdi_repair {
+    uint64_t end;
+    uint64_t prev;
+} sdi_repair;
+
+/* What is known of damage; all empty in a store that is whole. Immutable once the generation is published. */
+typedef struct sdi_damage_map {
+    simdrive_damage kind;
+    sdi_run *runs; /* of a damaged store only, newest first; NULL when the chain is whole */
+    size_t run_count;
+    sdi_repair *repairs; /* by end, ascending */
+    size_t repair_count;
+    uint64_t *corrupt; /* ends of entries whose checksum is wrong, ascending */
+    size_t corrupt_count;
+} sdi_damage_map;
+
+/* Figures that the writer keeps while readers look at them. */
+typedef struct sdi_counters {
+    _Atomic uint64_t entries;
+    _Atomic uint64_t tombstones;
+    _Atomic uint64_t stale_entries;
+    _Atomic uint64_t live_bytes;
+    _Atomic uint64_t stale_bytes;
+} sdi_counters;
+
+/* Which entries were replaced while snapshots were being walked: see snapshot.c. */
+typedef struct sdi_superseded {
+    _Atomic bool publishing; /* the writer is between two states of the index */
+    sdi_mutex mutex;         /* protects what follows; nothing else is locked while it is held */
+    uint64_t *ends;          /* open addressing; 0 is free */
+    uint64_t *since;         /* tail at which the entry was replaced */
+    size_t capacity, count;
+    uint64_t lost_since; /* replacements from this tail on could not be noted; UINT64_MAX: none */
+} sdi_superseded;
+
+typedef struct sdi_generation {
+    sdi_pin pins[SDI_PIN_SLOTS];
+    struct simdrive_store *store;
+    _Atomic uint64_t tail;
+    _Atomic(const uint8_t *) base; /* of the largest map */
+    sdi_index *index;
+    sdi_damage_map damage;
+    sdi_counters counters;
+
+    _Atomic uint64_t map_size;
+    sdi_file *file; /* NULL: a store in memory */
+    struct {
+        const uint8_t *base;
+        uint64_t size;
+    } maps[SDI_MAX_MAPS]; /* writer only */
+    size_t map_count;
+    simdrive_entry nested; /* the entry that holds the bytes of a nested store */
+
+    _Atomic uint64_t iterators; /* snapshots that are being walked: they need the index after retirement too */
+    sdi_superseded superseded;
+    _Atomic bool retired;
+    _Atomic bool index_discarded;
+    _Atomic unsigned open_slots; /* not yet retired and drained */
+    struct sdi_generation *next_free;
+} sdi_generation;
+
+/* Buffers of the writer, used again from write to write. */
+typedef struct sdi_scratch {
+    uint8_t *bytes;
+    size_t byte_capacity;
+    simdrive_bytes *pieces;
+    size_t piece_capacity;
+    uint64_t *hashes, *ends, *sizes, *replaced;
+    size_t entry_capacity;
+} sdi_scratch;
+
+struct simdrive_store {
+    _Atomic(sdi_generation *) current;
+
+    const sdi_os *os;
+    char *path;      /* as given */
+    char *real_path; /* links resolved; NULL in memory */
+    simdrive_open_options options;
+    sdi_file_id file_id;   /* writer: of the file that `current` is on */
+    bool folder_unsynced;  /* writer: the file's name is new and not durable yet */
+
+    sdi_mutex mutex;
+    sdi_condition place_free;
+    bool place_taken;      /* under mutex */
+    bool place_has_stream; /* under mutex: taken by a pushed stream */
+    uint64_t place_owner;  /* under mutex: thread id */
+    simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
+
+    sdi_crc_kind checksum;        /* writer */
+    _Atomic bool poisoned;
+    _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing */
+    _Atomic uint64_t quarantined;
+    _Atomic uint64_t durable_tail;
+    _Atomic bool unsynced; /* interval policy: the sync thread has something to do */
+    sdi_scratch scratch;
+
+    sdi_thread sync_thread;
+    sdi_condition sync_wanted;
+    bool sync_thread_runs;
+    bool sync_thread_stop; /* under mutex */
+
+    _Atomic unsigned references; /* the handle, and each generation that is not drained */
+    _Atomic(sdi_generation *) free_generations;
+};
+
+/* --- generation.c ------------------------------------------------------------------------------------------------ */
+
+/* A generation that takes no pins yet; NULL when there is no memory. Holds a reference on the store. */
+sdi_generation *sdi_generation_create(simdrive_store *store);
+
+/* Maps the file so that at least `size` bytes are covered, and more as it grows. */
+simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size);
+
+/* From now on readers find this one. */
+void sdi_generation_publish(sdi_generation *generation);
+
+/* Takes no more pins; its resources go with the last one, which may be now. Also for one that was never published. */
+void sdi_generation_retire(sdi_generation *generation);
+
+/* Called by sdi_unpin() when a retired slot has become empty. */
+void sdi_pin_drained(sdi_pin *pin);
+
+/* Drops one reference on the store; the last one frees it. */
+void sdi_store_unref(simdrive_store *store);
+
+/* Drops the index's memory once nobody needs it: of a retired generation, when no snapshot is walked. */
+void sdi_discard_unused_index(sdi_generation *generation);
+
+/* Pins the current generation. */
+static inline sdi_pin *sdi_pin_current(simdrive_store *store) {
+    unsigned number = sdi_thread_number() % SDI_PIN_SLOTS;
+    for (;;) {
+        sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
+        sdi_pin *pin = &generation->pins[number];
+        uint64_t word = atomic_load_explicit(&pin->word, memory_order_relaxed);
+        while (!(word & SDI_PIN_RETIRED)) {
+            if (atomic_compare_exchange_weak_explicit(&pin->word, &word, word + 1, memory_order_acquire,
+                                                      memory_order_relaxed))
+                return pin;
+        }
+    }
+}
+
+/* One more pin in the same slot; the caller holds one. */
+static inline void sdi_pin_again(sdi_pin *pin, uint64_t count) {
+    atomic_fetch_add_explicit(&pin->word, count, memory_order_relaxed);
+}
+
+static inline void sdi_unpin(sdi_pin *pin, uint64_t count) {
+    uint64_t left = atomic_fetch_sub_explicit(&pin->word, count, memory_order_release) - count;
+    if (left == SDI_PIN_RETIRED) sdi_pin_drained(pin);
+}
+
+/* Whether what was not found in `generation` may be in a newer one. */
+static inline bool sdi_is_current(simdrive_store *store, const sdi_generation *generation) {
+    return atomic_load_explicit(&store->current, memory_order_acquire) == generation &&
+           !atomic_load_explicit(&generation->retired, memory_order_acquire);
+}
+
+static inline const uint8_t *sdi_base(const sdi_generation *generation) {
+    return atomic_load_explicit(&generation->base, memory_order_acquire);
+}
+
+static inline uint64_t sdi_tail(const sdi_generation *generation) {
+    return atomic_load_explicit(&generation->tail, memory_order_acquire);
+}
+
+/* --- read.c ------------------------------------------------------------------------------------------------------ */
+
+/* The record whose metadata is at `end`, repaired where it is known how. */
+bool sdi_record_at(const sdi_damage_map *damage, const uint8_t *base, uint64_t end, sdi_record *out);
+bool sdi_is_corrupt(const sdi_damage_map *damage, uint64_t end);
+
+/* The live record of a key, in a pinned generation: OK, NOT_FOUND or ERROR_CORRUPT. */
+simdrive_status sdi_find_record(const sdi_generation *generation, uint64_t hash, sdi_record *out,
+                                const uint8_t **base);
+/* What an index hit means: OK, NOT_FOUND or ERROR_CORRUPT. */
+simdrive_status sdi_judge_hit(const sdi_generation *generation, sdi_index_hit hit, sdi_record *out);
+
+/* The live record of a key, and the pin of the generation it is in (only with OK). */
+simdrive_status sdi_pin_record(simdrive_store *store, uint64_t hash, sdi_pin **pin, sdi_record *record,
+                               const uint8_t **base);
+
+/* Reads bytes of the file without touching the map. (A store in memory has nothing else.) */
+simdrive_status sdi_read_bytes(const sdi_generation *generation, uint64_t offset, void *buffer, size_t size);
+
+static inline void sdi_entry_fill(simdrive_entry *entry, const uint8_t *base, const sdi_record *record, sdi_pin *pin) {
+    entry->data = base + record->start;
+    entry->size = (size_t)sdi_record_size(record);
+    entry->private_start = record->start;
+    entry->private_pin = pin;
+}
+
+static inline sdi_generation *sdi_entry_generation(const simdrive_entry *entry) {
+    return ((const sdi_pin *)entry->private_pin)->generation;
+}
+
+/* --- open.c ------------------------------------------------------------------------------------------------------ */
+
+/* simdrive_open() on another table of the system's functions, which must outlive everything taken from the store. */
+simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdrive_open_options *options,
+                                 simdrive_store **out);
+
+/* --- writer.c: the writer's place -------------------------------------------------------------------------------- */
+
+/* Waits for the place and takes it: ERROR_READ_ONLY, ERROR_BUSY (this thread has it, or a pushed stream), and, for
+ * `append`, ERROR_POISONED and what sdi_clear_damaged_tail() returns. */
+simdrive_status sdi_place_take(simdrive_store *store, bool append);
+void sdi_place_leave(simdrive_store *store);
+
+/* Moves damaged bytes behind the tail aside and cuts the file to its tail. Writer's place held. */
+simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *generation);
+
+/* Cuts the file back after a failed append; poisons the store when that fails. Returns `status`. */
+simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status);
+
+/* Makes the file durable up to `tail`; poisons the store when that fails. Writer's place held. */
+simdrive_status sdi_sync_file(simdrive_store *store, sdi_generation *generation, uint64_t tail);
+
+/* Syncs when the policy is to sync each commit. */
+simdrive_status sdi_sync_commit(simdrive_store *store, sdi_generation *generation, uint64_t tail);
+
+/* --- append.c ---------------------------------------------------------------------------------------------------- */
+
+/* Appends changes in order; deletes of keys that are not there are passed over. `applied` (may be NULL) counts what was
+ * written. Writer's place held. */
+simdrive_status sdi_append(simdrive_store *store, const simdrive_change *changes, size_t count,
+                           simdrive_batch_mode mode, size_t *applied);
+
+/* Entries side by side; `sizes` of payloads, 0 for a tombstone; `replaced` is filled. */
+typedef struct sdi_published {
+    const uint64_t *hashes, *ends, *sizes;
+    uint64_t *replaced;
+} sdi_published;
+
+/* Puts entries that are in the file into the index and the counters, and publishes `tail`. Room is reserved. */
+void sdi_publish_entries(sdi_generation *generation, const sdi_published *entries, size_t count, uint64_t tail);
+
+/* How many first bytes of a payload written at `tail` are held back until the entry is complete: see
+ * sdi_first_write_mark. */
+size_t sdi_first_write_hold(uint64_t tail, uint64_t payload_size);
+
+bool sdi_payload_storable(const void *data, size_t size);
+
+/* --- walk.c ------------------------------------------------------------------------------------------------------ */
+
+/* Walks entries newest to oldest, over all runs, from `tail` on. */
+typedef struct sdi_walk {
+    const uint8_t *file;
+    const sdi_damage_map *damage;
+    uint64_t position; /* tail of the next record to give out */
+    size_t run;
+    bool broken; /* a link did not hold where it should */
+} sdi_walk;
+
+void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *damage, uint64_t tail);
+/* False at the end. */
+bool sdi_walk_next(sdi_walk *walk, sdi_record *record);
+
+/* --- snapshot.c -------------------------------------------------------------------------------------------------- */
+
+simdrive_status sdi_superseded_init(sdi_superseded *superseded);
+void sdi_superseded_destroy(sdi_superseded *superseded);
+void sdi_superseded_clear(sdi_superseded *superseded);
+
+/* Writer, before an append: makes room to note `count` replacements, if anybody is interested. */
+simdrive_status sdi_superseded_reserve(sdi_generation *generation, size_t count);
+
+/* Writer, around the puts of an append on top of `tail`. */
+void sdi_publication_begin(sdi_generation *generation, const uint64_t *hashes, size_t count, uint64_t tail);
+void sdi_publication_end(sdi_generation *generation);
+
+/* Walks the entries that were live when it began, newest to oldest, in a generation that stays pinned. */
+typedef struct sdi_snapshot sdi_snapshot;
+
+/* Pins the current generation for the snapshot; NULL `store` is not allowed. */
+simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out);
+void sdi_snapshot_end(sdi_snapshot *snapshot);
+sdi_pin *sdi_snapshot_pin(const sdi_snapshot *snapshot);
+const uint8_t *sdi_snapshot_base(const sdi_snapshot *snapshot);
+uint64_t sdi_snapshot_tail(const sdi_snapshot *snapshot);
+
+/* Up to `capacity` records; `count` 0 at the end. Corrupt ones are given out too (sdi_is_corrupt). ERROR_NO_MEMORY;
+ * ERROR_CORRUPT when a link does not hold any more. */
+simdrive_status sdi_snapshot_next(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
+
+/* The two halves of it, for several threads: raw records in order (under the caller's lock), and which of them are live
+ * (by any thread; `records` is thinned out in place). */
+simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
+simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *records, size_t *count);
+
+/* --- small things ------------------------------------------------------------------------------------------------ */
+
+/* Copies what the caller knows of an options struct over one full of defaults; false when its size is impossible. */
+bool sdi_take_struct(void *known, size_t known_size, const void *given, size_t given_size);
+
+/* `base` + `suffix`, malloc'ed; NULL when there is no memory. */
+char *sdi_path_with_suffix(const char *base, const char *suffix);
+
+/* Reports progress; OK, or ERROR_CANCELLED. */
+simdrive_status sdi_report_progress(const simdrive_work_options *options, uint64_t done, uint64_t total);
+/* Fills the caller's report as far as he knows it. */
+void sdi_give_report(simdrive_report *known, simdrive_report *out);
+simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out);
+
+static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_relaxed);
+}
+
+#endif
