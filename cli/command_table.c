@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * command_table.c — what each command is called, takes, does and prints.
+ */
+#include "command_table.h"
+
+#include <string.h>
+
+#define KEY_OPTIONS (SDI_CLI_BIT(HEX) | SDI_CLI_BIT(NAMESPACE))
+#define CREATE_OPTIONS (SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(CHECKSUM))
+#define BAR_OPTIONS (SDI_CLI_BIT(PROGRESS) | SDI_CLI_BIT(NO_PROGRESS))
+
+#define FINDINGS_JSON                                                                                                 \
+    "\"entries_checked\", \"bytes_checked\", \"corrupt\" (a list of objects with \"offset\", \"end\", \"key_hash\", " \
+    "\"live\", \"reason\"), \"damaged_tail_bytes\""
+
+const char sdi_cli_about[] =
+    "A store is one file of payloads under keys. STORE is its path. It is created by write and import, and by copy and "
+    "move as their target; all other commands want it to be there, and those that only read never change it. One "
+    "process at a time can write; any number can read meanwhile.";
+
+const char sdi_cli_about_json[] =
+    "Member names and meanings are stable; members may be added. Sizes and offsets are numbers of bytes. A key hash is "
+    "16 hexadecimal digits. Bytes of keys and paths that are not UTF-8 are shown as U+FFFD, and a second member with "
+    "\"_hex\" behind its name then has all of them in hexadecimal.";
+
+const char sdi_cli_about_sync[] =
+    "Every command that writes syncs the store before it reports success: what was reported survives the loss of "
+    "power. With --sync each commit within the command is synced as well, which matters for long imports.";
+
+const sdi_cli_exit_text sdi_cli_exit_table[] = {
+    {SDI_CLI_DONE, "done"},
+    {SDI_CLI_NOT_FOUND, "a key was not found"},
+    {SDI_CLI_USAGE, "wrong usage; nothing was done"},
+    {SDI_CLI_IO, "input or output error; also, without a message, when a pipe was closed by its reader"},
+    {SDI_CLI_DAMAGED, "damaged, or not a store"},
+    {SDI_CLI_LOCKED, "locked: another process has the store open for writing"},
+};
+const size_t sdi_cli_exit_count = sizeof sdi_cli_exit_table / sizeof sdi_cli_exit_table[0];
+
+const sdi_cli_command sdi_cli_command_table[] = {
+    {
+        .name = "read",
+        .operands = "KEY",
+        .summary = "print the value of a key",
+        .description =
+            "The bytes go to standard output as they are, and nothing else does. The checksum is verified before the "
+            "first byte is printed. With -b the value is streamed through a buffer of that size instead, for values "
+            "larger than memory; damage is then found at the end, and told by exit status 4.\n\n"
+            "A binary value is not printed to a terminal unless -f is given.",
+        .options = KEY_OPTIONS | SDI_CLI_BIT(BUFFER_SIZE) | SDI_CLI_BIT(FORCE),
+        .least_operands = 1,
+        .most_operands = 1,
+        .run = sdi_cli_read,
+        .examples = {{"simdrive photos.store read cat.jpg > cat.jpg", "get a value into a file"},
+                     {"simdrive big.store read -b 4M disk.img | sha256sum", "stream through 4 MiB of memory"},
+                     {"simdrive data.store read -x 00ff", "the key is the bytes 00 and FF"}},
+    },
+    {
+        .name = "write",
+        .operands = "KEY [VALUE]",
+        .summary = "store a value under a key",
+        .description =
+            "Without VALUE it is read from standard input to its end and streamed, however long it is. A value that "
+            "was there under KEY is replaced. The format cannot hold an empty value, nor the single byte 00. Write -- "
+            "before a VALUE or KEY that begins with a dash.",
+        .json = "One object: \"key\", \"key_hash\", \"size\", \"tail\".",
+        .options = KEY_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(BUFFER_SIZE) | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 2,
+        .run = sdi_cli_write,
+        .examples = {{"simdrive notes.store write greeting 'hello world'", "store an argument"},
+                     {"simdrive photos.store write cat.jpg < cat.jpg", "store a file"},
+                     {"tar c folder | simdrive backup.store write today", "store what a program prints"}},
+    },
+    {
+        .name = "copy",
+        .operands = "KEY TARGET",
+        .summary = "copy a value to another store, under the same key",
+        .description = "TARGET is created when it is not there. The checksum is verified on the way.",
+        .json = "One object: \"key\", \"key_hash\", \"target\", \"target_tail\".",
+        .options = KEY_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(JSON),
+        .least_operands = 2,
+        .most_operands = 2,
+        .completes = "file",
+        .run = sdi_cli_copy,
+        .examples = {{"simdrive a.store copy layer-1 b.store", "layer-1 is in both stores then"}},
+    },
+    {
+        .name = "move",
+        .operands = "KEY TARGET",
+        .summary = "move a value to another store, under the same key",
+        .description = "As copy, and then deleted here. The target is synced first: the key is never in neither store.",
+        .json = "One object: \"key\", \"key_hash\", \"target\", \"target_tail\".",
+        .options = KEY_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(JSON),
+        .least_operands = 2,
+        .most_operands = 2,
+        .completes = "file",
+        .run = sdi_cli_move,
+        .examples = {{"simdrive new.store move report-2019 archive.store", "report-2019 is in the archive only then"}},
+    },
+    {
+        .name = "rename",
+        .operands = "OLD NEW",
+        .summary = "give a value another key",
+        .description = "All or nothing. A value that was there under NEW is replaced.",
+        .json = "One object: \"old_key\", \"key\" (the new one), \"key_hash\", \"tail\".",
+        .options = KEY_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON),
+        .least_operands = 2,
+        .most_operands = 2,
+        .run = sdi_cli_rename,
+        .examples = {{"simdrive notes.store rename draft final", "what was read as draft is read as final"}},
+    },
+    {
+        .name = "delete",
+        .operands = "KEY...",
+        .summary = "delete keys",
+        .description =
+            "All keys that are there are deleted together; those that are not are told, and the exit status is 1 then. "
+            "The file gets smaller with the next compact.",
+        .json = "One object: \"deleted\" (a count), \"tail\", \"keys\" (a list of objects with \"key\", \"key_hash\", "
+                "\"deleted\").",
+        .options = KEY_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = SDI_CLI_MANY,
+        .run = sdi_cli_delete,
+        .examples = {{"simdrive cache.store delete page-1 page-2", "delete two keys"},
+                     {"simdrive data.store delete -x ''", "delete the empty key"}},
+    },
+    {
+        .name = "compact",
+        .operands = "",
+        .summary = "give back the space of replaced and deleted values",
+        .description =
+            "The store is rewritten beside itself and then takes its own place: free space for the live values is "
+            "needed meanwhile. Processes that read go on. A damaged store is not compacted. How much it would save is "
+            "told by info.",
+        .json = "One object: \"file\", \"saved_bytes\", \"file_size_before\", \"file_size\".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON),
+        .run = sdi_cli_compact,
+        .examples = {{"simdrive cache.store compact", "shrink the file"}},
+    },
+    {
+        .name = "info",
+        .operands = "",
+        .summary = "describe a store",
+        .description = "Counts, sizes, checksum kind, damage that opening found, and what compact would save.",
+        .json = "One object: \"file\", \"file_size\", \"tail\", \"entries\" (live), \"tombstones\", \"stale_entries\", "
+                "\"live_bytes\", \"stale_bytes\", \"compaction_savings\", \"damaged_tail_bytes\", \"corrupt_entries\" "
+                "(found at opening), \"alignment\", \"index_bytes\", \"checksum\" (\"crc32c\" or \"crc32\"), "
+                "\"damage\" (\"none\", \"tail\", \"middle\" or \"ambiguous\"), \"version\".",
+        .options = SDI_CLI_BIT(JSON),
+        .run = sdi_cli_info,
+        .examples = {{"simdrive data.store info", "for people"},
+                     {"simdrive data.store info --json | jq .compaction_savings", "for programs"}},
+    },
+    {
+        .name = "metadata",
+        .operands = "KEY",
+        .summary = "tell where a value is in the file, and whether its checksum is right",
+        .description = "With a wrong checksum the exit status is 4.",
+        .json = "One object: \"key\", \"key_hash\", \"size\", \"total_size\", \"start\", \"end\", \"prev_offset\", "
+                "\"checksum\" (a number), \"checksum_valid\".",
+        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 1,
+        .run = sdi_cli_metadata,
+        .examples = {{"simdrive data.store metadata layer-1", "size, offsets and checksum of one value"}},
+    },
+    {
+        .name = "exists",
+        .operands = "KEY...",
+        .summary = "tell whether keys are there",
+        .description = "The exit status is 0 when all are there, otherwise 1. With -q nothing is printed.",
+        .json = "One object: \"keys\" (a list of objects with \"key\", \"key_hash\", \"exists\"), \"found\", "
+                "\"missing\".",
+        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = SDI_CLI_MANY,
+        .run = sdi_cli_exists,
+        .examples = {{"simdrive data.store exists -q layer-1 && echo yes", "ask in a script"}},
+    },
+    {
+        .name = "list",
+        .operands = "",
+        .summary = "list the live entries, newest to oldest",
+        .description =
+            "Columns: key hash, size, offset of the first byte, and the key where it is known, its namespace behind "
+            "it. The format keeps no keys, only their hashes; known are those of files stored by import.",
+        .json = "One object on each line: \"key_hash\", \"size\", \"start\"; \"key\" where it is known; \"namespace\" "
+                "where it has one; \"manifest\" (true) for what import keeps about a tree.",
+        .options = SDI_CLI_BIT(JSON),
+        .run = sdi_cli_list,
+        .examples = {{"simdrive data.store list | sort -k2,2nr | head", "the largest values"},
+                     {"simdrive site.store list --json | jq -r .key", "the paths of imported files"}},
+    },
+    {
+        .name = "import",
+        .operands = "DIR",
+        .summary = "store a folder tree",
+        .description =
+            "Each regular file below DIR becomes a value under its path, as in 'images/cat.jpg', and can be read as "
+            "any other. With --namespace it becomes one of that namespace, so that several trees do not mix. Modes, "
+            "times, empty files, folders, and symbolic links (as links, never followed) are kept in a manifest, so "
+            "that export gives back the same tree. Owners, extended attributes and hard links are not kept.\n\n"
+            "Importing again into the same store and namespace replaces what is in both trees and keeps the rest. "
+            "What is no file, folder or link is told and left out; when something could not be read, the rest is "
+            "stored and the exit status is 3.",
+        .json = "One object: \"folder\", \"namespace\", \"files\" (short ones included), \"short_files\" (kept in the "
+                "manifest: empty, or the single byte 00), \"folders\", \"symlinks\", \"bytes\", \"skipped\", "
+                "\"unreadable\".",
+        .options = BAR_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(NAMESPACE) | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 1,
+        .completes = "folder",
+        .run = sdi_cli_import,
+        .examples = {{"simdrive site.store import public/", "store a folder"},
+                     {"simdrive site.store read images/logo.png > logo.png", "read one of its files"},
+                     {"simdrive all.store import --namespace v2 public/", "one tree of several"}},
+    },
+    {
+        .name = "export",
+        .operands = "DIR",
+        .summary = "give back an imported folder tree",
+        .description =
+            "DIR is made when it is not there. Files that are there already are left alone, and told, unless -f is "
+            "given. Nothing is ever written outside of DIR: symbolic links in it are not followed. Files whose keys "
+            "were deleted since the import are told as missing (exit status 1). Set-user and set-group bits of files "
+            "are not given back.",
+        .json = "One object: \"folder\", \"namespace\", \"files\", \"folders\", \"symlinks\", \"bytes\", \"missing\", "
+                "\"damaged\", \"failed\".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(NAMESPACE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 1,
+        .completes = "folder",
+        .run = sdi_cli_export,
+        .examples = {{"simdrive site.store export restored/", "get the tree back"},
+                     {"simdrive all.store export --namespace v2 restored/", "one tree of several"}},
+    },
+    {
+        .name = "verify",
+        .operands = "",
+        .summary = "check every entry",
+        .description =
+            "Links, padding and checksums of all entries, live and replaced. The exit status is 4 when something is "
+            "damaged. Bytes behind the last complete entry, as a broken-off write leaves them, are reported and are no "
+            "damage: opening passes over them.",
+        .json = "One object: \"file\", \"ok\", " FINDINGS_JSON ".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON),
+        .run = sdi_cli_verify,
+        .examples = {{"simdrive data.store verify && echo intact", "check a store"},
+                     {"simdrive data.store verify --json | jq '.corrupt[].key_hash'", "which keys are damaged"}},
+    },
+    {
+        .name = "salvage",
+        .operands = "OUT",
+        .summary = "save what is intact of a damaged store to a new one",
+        .description =
+            "For each key its newest intact value, checksums verified. The damaged store is never changed; OUT must "
+            "not exist. What could not be saved is told.",
+        .json = "One object: \"file\", \"out\", \"entries_written\", \"bytes_written\", " FINDINGS_JSON ".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 1,
+        .completes = "file",
+        .run = sdi_cli_salvage,
+        .examples = {{"simdrive broken.store salvage saved.store", "save the rest"}},
+    },
+    {
+        .name = "backup",
+        .operands = "OUT",
+        .summary = "copy the store to a new file, while it may be written",
+        .description =
+            "OUT has the same bytes as the store had at that moment, and is synced. It must not exist; a temporary "
+            "name is used until it is complete.",
+        .json = "One object: \"file\", \"out\", \"entries_written\", \"bytes_written\".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 1,
+        .completes = "file",
+        .run = sdi_cli_backup,
+        .examples = {{"simdrive data.store backup data-monday.store", "make a copy"}},
+    },
+    {
+        .name = "bench",
+        .operands = "",
+        .summary = "measure this machine on a temporary store",
+        .description =
+            "STORE must not exist: it is created, measured and removed. For a quick look only; figures depend on what "
+            "else the machine does.",
+        .json = "One object: \"entries\", \"value_size\", \"batch\", \"kernels\", \"version\", \"results\" (a list of "
+                "objects with \"name\", \"operations\", \"bytes\", \"seconds\").",
+        .options = BAR_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(ENTRIES) | SDI_CLI_BIT(VALUE_SIZE) | SDI_CLI_BIT(JSON),
+        .run = sdi_cli_bench,
+        .examples = {{"simdrive new.store bench", "the default workload"},
+                     {"simdrive new.store bench --entries 1M --value-size 64", "another one"}},
+    },
+};
+const size_t sdi_cli_command_count = sizeof sdi_cli_command_table / sizeof sdi_cli_command_table[0];
+
+const sdi_cli_command *sdi_cli_command_find(const char *name) {
+    for (size_t i = 0; i < sdi_cli_command_count; i++) {
+        if (strcmp(sdi_cli_command_table[i].name, name) == 0) return &sdi_cli_command_table[i];
+    }
+    return NULL;
+}
+
+bool sdi_cli_command_takes(const sdi_cli_command *command, unsigned option) {
+    return ((command->options | SDI_CLI_COMMON_OPTIONS) >> option & 1u) != 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * findings.h — collects what verify, salvage and backup find, and reports it the same way everywhere.
+ */
+#ifndef SDI_CLI_FINDINGS_H
+#define SDI_CLI_FINDINGS_H
+
+#include "output.h"
+
+typedef struct sdi_cli_findings {
+    simdrive_finding *items;
+    size_t count;
+    size_t capacity;
+} sdi_cli_findings;
+
+/* A simdrive_finding_handler; `user` is the sdi_cli_findings. */
+simdrive_status sdi_cli_findings_add(void *user, const simdrive_finding *finding);
+void sdi_cli_findings_release(sdi_cli_findings *findings);
+
+/* The members that all three reports have: `entries_checked`, `bytes_checked`, `corrupt` and `damaged_tail_bytes`. */
+void sdi_cli_findings_json(sdi_cli_json *json, const sdi_cli_findings *findings, const simdrive_report *report);
+/* One line for each finding. */
+void sdi_cli_findings_print(const sdi_cli_findings *findings);
+
+#endif
