@@ -240,6 +240,7 @@ static bool prepare(bench *work) {
 static simdrive_status measure(bench *work, result *results, const workload *workloads, size_t count) {
     simdrive_status status = SIMDRIVE_OK;
     sdi_cli_progress_begin(&work->progress, work->cli, "bench");
+    work->progress.items = true;
     for (size_t i = 0; i < count && status == SIMDRIVE_OK; i++) status = workloads[i](work, &results[i]);
     sdi_cli_progress_end(&work->progress, status == SIMDRIVE_OK);
     return status;

@@ -22,15 +22,18 @@ static bool is_text(const unsigned char *data, size_t size) {
     return true;
 }
 
-static sdi_cli_exit print_whole(const simdrive_entry *entry, const char *key) {
-    if (!simdrive_entry_is_valid(entry)) {
-        return sdi_cli_fail(SIMDRIVE_ERROR_CORRUPT, "read '%s'", key);
-    }
+static sdi_cli_exit fail_read(const sdi_cli *cli, simdrive_status status) {
+    return sdi_cli_fail(status, "read '%s' from '%s'", cli->operands[0], cli->store_path);
+}
+
+static sdi_cli_exit print_whole(const sdi_cli *cli, const simdrive_entry *entry) {
+    if (!simdrive_entry_is_valid(entry)) return fail_read(cli, SIMDRIVE_ERROR_CORRUPT);
     sdi_cli_print_bytes(entry->data, entry->size);
     return SDI_CLI_DONE;
 }
 
-static sdi_cli_exit print_streamed(const simdrive_entry *entry, const char *key, size_t buffer_size) {
+static sdi_cli_exit print_streamed(const sdi_cli *cli, const simdrive_entry *entry) {
+    size_t buffer_size = cli->options.buffer_size;
     simdrive_reader *reader = NULL;
     unsigned char *buffer = malloc(buffer_size);
     simdrive_status status = buffer != NULL ? simdrive_reader_open_entry(entry, &reader) : SIMDRIVE_ERROR_NO_MEMORY;
@@ -42,17 +45,15 @@ static sdi_cli_exit print_streamed(const simdrive_entry *entry, const char *key,
     simdrive_reader_close(reader);
     free(buffer);
     if (status == SIMDRIVE_OK || status == SIMDRIVE_END) return SDI_CLI_DONE;
-    return sdi_cli_fail(status, "read '%s'", key);
+    return fail_read(cli, status);
 }
 
 static sdi_cli_exit print_entry(const sdi_cli *cli, const simdrive_entry *entry) {
-    const char *key = cli->operands[0];
     if (!cli->options.force && sdi_cli_is_terminal(SDI_CLI_STDOUT) && !is_text(entry->data, entry->size)) {
         return sdi_cli_usage_error("read", "the value of '%s' is binary and would upset the terminal; send it to a "
-                                   "file or a pipe, or give -f", key);
+                                   "file or a pipe, or give -f", cli->operands[0]);
     }
-    if (cli->options.buffer_size > 0) return print_streamed(entry, key, cli->options.buffer_size);
-    return print_whole(entry, key);
+    return cli->options.buffer_size > 0 ? print_streamed(cli, entry) : print_whole(cli, entry);
 }
 
 sdi_cli_exit sdi_cli_read(const sdi_cli *cli) {
@@ -63,8 +64,7 @@ sdi_cli_exit sdi_cli_read(const sdi_cli *cli) {
     if (status == SDI_CLI_DONE) status = sdi_cli_open_reading(cli, cli->store_path, &store);
     if (status != SDI_CLI_DONE) goto out;
     simdrive_status found = simdrive_read(store, key.key.data, key.key.size, &entry);
-    status = found == SIMDRIVE_OK ? print_entry(cli, &entry)
-                                  : sdi_cli_fail(found, "read '%s' from '%s'", key.text, cli->store_path);
+    status = found == SIMDRIVE_OK ? print_entry(cli, &entry) : fail_read(cli, found);
 out:
     simdrive_entry_release(&entry);
     simdrive_close(store);

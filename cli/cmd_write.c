@@ -29,7 +29,6 @@ static simdrive_status read_input(void *user, void *buffer, size_t capacity, siz
 static sdi_cli_exit write_input(const sdi_cli *cli, simdrive_store *store, const sdi_cli_key *key, uint64_t *size) {
     input in = {0};
     if (sdi_cli_is_terminal(SDI_CLI_STDIN)) sdi_cli_note(cli, "the value is read from the terminal");
-    sdi_cli_interrupts_catch();
     simdrive_status status = simdrive_write_stream(store, key->key.data, key->key.size, read_input, &in,
                                                    cli->options.buffer_size, NULL);
     *size = in.size;
@@ -64,6 +63,8 @@ sdi_cli_exit sdi_cli_write(const sdi_cli *cli) {
     sdi_cli_target target = {0};
     uint64_t size = 0, tail = 0;
     sdi_cli_exit status = sdi_cli_key_parse(cli, cli->operands[0], &key);
+    /* Before the store is made: a wish to stop has to find somebody who takes it away again. */
+    if (cli->operand_count == 1) sdi_cli_interrupts_catch();
     if (status == SDI_CLI_DONE) {
         status = sdi_cli_open_creating(cli, cli->store_path, SIMDRIVE_SYNC_NONE, &target);
     }

@@ -128,11 +128,16 @@ static const char *advice(simdrive_status status) {
     }
 }
 
+/* Whether the system's own words say more than the status does. */
+static bool system_knows_more(simdrive_status status) {
+    return status == SIMDRIVE_ERROR_IO || status == SIMDRIVE_ERROR_PERMISSION || status == SIMDRIVE_ERROR_NO_SPACE ||
+           status == SIMDRIVE_ERROR_POISONED;
+}
+
 sdi_cli_exit sdi_cli_fail(simdrive_status status, const char *what, ...) {
     int os_error = simdrive_last_os_error();
     char after[512];
-    /* The statuses below IO are not the system's, whatever it last complained about. */
-    if (os_error != 0 && status >= SIMDRIVE_ERROR_IO && status < SIMDRIVE_ERROR_NOT_A_STORE) {
+    if (os_error != 0 && system_knows_more(status)) {
         snprintf(after, sizeof after, ": %s (%s); %s", simdrive_status_text(status),
                  sdi_cli_system_text(os_error), advice(status));
     } else {

@@ -18,7 +18,9 @@
 
 #include "cli.h"
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__) && !defined(__clang__)
+#define SDI_CLI_FORMAT(string, arguments) __attribute__((format(gnu_printf, string, arguments)))
+#elif defined(__GNUC__)
 #define SDI_CLI_FORMAT(string, arguments) __attribute__((format(printf, string, arguments)))
 #else
 #define SDI_CLI_FORMAT(string, arguments)

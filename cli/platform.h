@@ -38,7 +38,6 @@ void sdi_cli_interrupts_obey(void);
 
 /* Whether both paths lead to one existing file. */
 bool sdi_cli_same_file(const char *a, const char *b);
-bool sdi_cli_file_exists(const char *path);
 bool sdi_cli_remove_file(const char *path);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t caught_signal;
+
+/* A byte goes through it with the signal, so that waiting for input ends however narrowly the signal came before. */
+static int wake_up[2] = {-1, -1};
 
 /* A standard stream that is closed gets a stand-in that refuses the use it is for: writing output that goes nowhere
  * has to fail, not to succeed. */
@@ -47,8 +51,19 @@ unsigned sdi_cli_terminal_columns(void) {
     return size.ws_col;
 }
 
+/* Returns when there is input, or the wish to stop. */
+static void wait_for_input(void) {
+    struct pollfd watched[2] = {{.fd = SDI_CLI_STDIN, .events = POLLIN}, {.fd = wake_up[0], .events = POLLIN}};
+    while (caught_signal == 0 && poll(watched, 2, -1) < 0 && errno == EINTR) continue;
+}
+
 ptrdiff_t sdi_cli_read_stdin(void *buffer, size_t capacity) {
     for (;;) {
+        wait_for_input();
+        if (caught_signal != 0) {
+            errno = EINTR;
+            return -1;
+        }
         ssize_t got = read(SDI_CLI_STDIN, buffer, capacity);
         if (got >= 0 || errno != EINTR || caught_signal != 0) return got;
     }
@@ -65,13 +80,23 @@ const char *sdi_cli_system_text(int os_error) {
 }
 
 static void remember(int signal_number) {
+    int os_error = errno;
     caught_signal = signal_number;
+    ssize_t written = write(wake_up[1], "", 1);
+    (void)written; /* a full pipe wakes as well */
+    errno = os_error;
+}
+
+static void make_wake_up(void) {
+    if (wake_up[0] >= 0 || pipe(wake_up) != 0) return;
+    for (int i = 0; i < 2; i++) fcntl(wake_up[i], F_SETFD, FD_CLOEXEC);
+    fcntl(wake_up[1], F_SETFL, O_NONBLOCK);
 }
 
 void sdi_cli_interrupts_catch(void) {
-    /* No SA_RESTART: a read that waits for input has to return. */
-    struct sigaction action = {.sa_handler = remember, .sa_flags = (int)SA_RESETHAND};
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = remember, .sa_flags = (int)SA_RESETHAND};
+    make_wake_up();
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         struct sigaction before;
         if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL) {
@@ -94,11 +119,6 @@ bool sdi_cli_same_file(const char *a, const char *b) {
     struct stat first, second;
     return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
            first.st_ino == second.st_ino;
-}
-
-bool sdi_cli_file_exists(const char *path) {
-    struct stat found;
-    return lstat(path, &found) == 0;
 }
 
 bool sdi_cli_remove_file(const char *path) {

@@ -119,13 +119,6 @@ bool sdi_cli_same_file(const char *a, const char *b) {
            first.nFileIndexHigh == second.nFileIndexHigh && first.nFileIndexLow == second.nFileIndexLow;
 }
 
-bool sdi_cli_file_exists(const char *path) {
-    wchar_t *wide = to_wide(path);
-    bool exists = wide != NULL && GetFileAttributesW(wide) != INVALID_FILE_ATTRIBUTES;
-    free(wide);
-    return exists;
-}
-
 bool sdi_cli_remove_file(const char *path) {
     wchar_t *wide = to_wide(path);
     bool removed = wide != NULL && DeleteFileW(wide);

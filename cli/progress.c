@@ -20,6 +20,10 @@ static void format_bytes(char *text, size_t size, double bytes) {
     snprintf(text, size, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
 }
 
+static void format_items(char *text, size_t size, double items) {
+    snprintf(text, size, "%.0f", items);
+}
+
 static unsigned bar_columns(void) {
     unsigned columns = sdi_cli_terminal_columns();
     if (columns <= OTHER_COLUMNS) return 0;
@@ -28,15 +32,16 @@ static unsigned bar_columns(void) {
 
 static void draw(sdi_cli_progress *progress, uint64_t now_ns) {
     char bar[LONGEST_BAR + 1], amount[32], rate[32], line[200];
-    double part = progress->total == 0 ? 0 : (double)progress->done / (double)progress->total;
+    double part = progress->total == 0 ? progress->finished : (double)progress->done / (double)progress->total;
     double seconds = (double)(now_ns - progress->started_ns) / 1e9;
     unsigned columns = bar_columns();
     unsigned filled = (unsigned)(part * columns);
     memset(bar, ' ', sizeof bar);
     memset(bar, '=', filled < columns ? filled : columns);
     bar[columns] = '\0';
-    format_bytes(amount, sizeof amount, (double)progress->done);
-    format_bytes(rate, sizeof rate, seconds > 0 ? (double)progress->done / seconds : 0);
+    void (*format)(char *text, size_t size, double number) = progress->items ? format_items : format_bytes;
+    format(amount, sizeof amount, (double)progress->done);
+    format(rate, sizeof rate, seconds > 0 ? (double)progress->done / seconds : 0);
     snprintf(line, sizeof line, "%-8s %3u%% %s[%s]%s %s, %s/s", progress->label, (unsigned)(part * 100),
              progress->coloured ? "\033[32m" : "", bar, progress->coloured ? "\033[0m" : "", amount, rate);
     sdi_cli_status_line(line);
@@ -71,8 +76,8 @@ simdrive_status sdi_cli_progress_update(void *user, uint64_t done, uint64_t tota
 
 void sdi_cli_progress_end(sdi_cli_progress *progress, bool finished) {
     if (!progress->shown) return;
-    if (finished && progress->total == 0) progress->total = 1;
     if (finished) progress->done = progress->total;
+    progress->finished = finished;
     draw(progress, sdi_cli_monotonic_ns());
     sdi_cli_status_line(NULL);
     progress->shown = false;

@@ -12,8 +12,10 @@
 
 typedef struct sdi_cli_progress {
     const char *label;
+    bool items;    /* things are counted instead of bytes; set behind begin */
     bool shown;
     bool coloured;
+    bool finished;
     uint64_t started_ns;
     uint64_t drawn_ns;
     uint64_t done;

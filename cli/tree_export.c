@@ -261,7 +261,8 @@ static void finish_folder(export *work, const sdi_cli_node *node) {
     if (!done) tell_failed(work, node, os_error);
 }
 
-/* What is inside a folder changes its time: the last one first, so that each comes after what it holds. */
+/* At the end, for making a node changes the time of its folder; and the last one first, for a folder's own mode may
+ * forbid to reach what is in it. */
 static void finish_folders(export *work) {
     for (size_t i = work->manifest.count; i-- > 0;) {
         if (work->made[i]) finish_folder(work, &work->manifest.nodes[i]);

@@ -20,4 +20,7 @@ function(simdrive_limit_exports target list)
   file(CONFIGURE OUTPUT ${script} CONTENT "${text}\n" @ONLY)
   target_link_options(${target} PRIVATE ${flag})
   set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${script})
+  if(NOT APPLE AND NOT SIMDRIVE_SANITIZE)
+    target_link_options(${target} PRIVATE -Wl,-z,defs) # nothing may be left for others to define
+  endif()
 endfunction()

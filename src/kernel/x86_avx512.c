@@ -112,15 +112,15 @@ INLINE uint32_t crc_by_blocks(const sdi_crc_constants *constants, uint32_t state
     return reduce_64(constants, block);
 }
 
-/* 1 to 64 bytes, moved to the end of a register; zeros before a message change nothing. Of the state, fewer than four
- * bytes leave a part untouched. */
+/* 1 to 64 bytes, moved to the end of a register; zeros before a message change nothing. Fewer than four bytes leave a
+ * part of the state untouched: it must not come along. */
 INLINE uint32_t crc_up_to_64(const sdi_crc_constants *constants, uint32_t state, copy_mode mode, uint8_t *to,
                              const uint8_t *from, size_t size) {
-    __mmask64 all = ~(__mmask64)0 >> (64 - size);
-    __m512i start = _mm512_maskz_set1_epi32(1, (int)state);
-    __m512i block = _mm512_maskz_loadu_epi8(all, from);
-    if (mode != READ) _mm512_mask_storeu_epi8(to, all, block);
-    block = _mm512_permutexvar_epi8(numbers_from(size), _mm512_xor_si512(block, start));
+    __mmask64 low = ~(__mmask64)0 >> (64 - size), high = ~(__mmask64)0 << (64 - size);
+    __m512i block = _mm512_maskz_loadu_epi8(low, from);
+    if (mode != READ) _mm512_mask_storeu_epi8(to, low, block);
+    block = _mm512_xor_si512(block, _mm512_maskz_set1_epi32(1, (int)state));
+    block = _mm512_maskz_permutexvar_epi8(high, numbers_from(size), block);
     return reduce_64(constants, block) ^ (size < 4 ? state >> (8 * size) : 0);
 }
 

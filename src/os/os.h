@@ -82,6 +82,8 @@ struct sdi_os {
     simdrive_status (*write_pieces_at)(const sdi_os *os, sdi_file *file, uint64_t offset, simdrive_bytes *pieces,
                                        size_t count);
     simdrive_status (*truncate)(const sdi_os *os, sdi_file *file, uint64_t size);
+    /* Bytes that this process may still write to the file system the file is on. */
+    simdrive_status (*space)(const sdi_os *os, sdi_file *file, uint64_t *available);
     simdrive_status (*sync)(const sdi_os *os, sdi_file *file); /* data, and size where needed, to the medium */
     /* In-kernel or shared-extent copy of bytes between files; ERROR_UNSUPPORTED when the caller must copy itself.
      * `copied` may be less than `size`. */

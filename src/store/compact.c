@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* compact.c — the store again, without what nobody can read, in a new file that takes the old one's place.
+/* compact.c — the store again, without what nobody can read, in a new file that takes the old one's place, while readers and
+ * writers go on.
  *
- *   1  Writer's place taken, damaged tail moved aside, temporary files of compactions that died removed.
- *   2  The live entries are collected, oldest first; what they will take is added up. Nothing to gain: done.
+ *   1  Damaged tail moved aside, temporary files of compactions that died removed.
+ *   2  The entries live at this moment are collected, oldest first; what they will take is added up. Nothing to gain, or
+ *      no room for it: done.
  *   3  A new file with an unguessable name beside the store, locked, with the old one's rights. Entries are copied, their
  *      checksums verified and carried over, and put into a new index.
- *   4  Synced; renamed over the store (links resolved); the folder synced. A crash leaves the old file or the new one.
- *   5  Readers find the new generation; the old one goes with its last pin.
+ *   4  What was written meanwhile, tombstones too, is copied in rounds, until little is left; the file is synced.
+ *   5  Now the writer's place is taken: the last entries are copied, and synced. Writers wait for this alone.
+ *   6  The new file is renamed over the store (links resolved), the folder synced. A crash leaves the old file or the
+ *      new one. Readers find the new generation; the old one goes with its last pin.
  *
  * A temporary file's name ends in a random number and a check of it, so that no file of somebody else is taken for one;
  * and it is removed only when its lock can be had, so that none that is at work is.
@@ -21,7 +25,10 @@ enum {
     COPY_BUFFER = 1 << 20,
     COPIED_PAYLOAD = 1 << 16, /* larger payloads are written from where they are */
     COLLECT_GROUP = 256,
-    SUFFIX_DIGITS = 16
+    SUFFIX_DIGITS = 16,
+    CATCH_UP_ROUNDS = 16,       /* before writers are made to wait whatever is left */
+    LITTLE_LEFT = 256 << 10,    /* bytes that may be copied while writers wait */
+    SPARE_SPACE = 16 << 20      /* of the disk, left for others when the room is checked */
 };
 
 #define TEMPORARY_INFIX ".compact-"
@@ -162,14 +169,14 @@ simdrive_status simdrive_estimate_compaction(simdrive_store *store, uint64_t *sa
 
 typedef struct copy_job {
     simdrive_store *store;
-    sdi_generation *to;
+    sdi_generation *from, *to;
     uint8_t *buffer;
     size_t used;
     uint64_t offset; /* where the buffer's first byte goes */
     uint64_t tail;   /* of the new file */
-    uint64_t reported;
+    uint64_t reported, expected;
     const simdrive_work_options *options;
-    uint64_t hashes[COLLECT_GROUP], ends[COLLECT_GROUP], replaced[COLLECT_GROUP];
+    uint64_t hashes[COLLECT_GROUP], ends[COLLECT_GROUP], sizes[COLLECT_GROUP], replaced[COLLECT_GROUP];
     size_t pending; /* entries not yet in the new index */
 } copy_job;
 
@@ -186,9 +193,10 @@ static simdrive_status copier_flush(copy_job *copier, const uint8_t *more, size_
 }
 
 static simdrive_status copier_index(copy_job *copier) {
+    const sdi_published entries = {copier->hashes, copier->ends, copier->sizes, copier->replaced};
     simdrive_status status = sdi_index_reserve(copier->to->index, copier->hashes, copier->pending);
     if (status != SIMDRIVE_OK) return status;
-    sdi_index_put_batch(copier->to->index, copier->hashes, copier->ends, copier->pending, copier->replaced);
+    sdi_publish_entries(copier->to, &entries, copier->pending, copier->tail);
     copier->pending = 0;
     return SIMDRIVE_OK;
 }
@@ -209,7 +217,8 @@ static simdrive_status copy_payload(copy_job *copier, const uint8_t *file, const
 }
 
 static simdrive_status copy_entry(copy_job *copier, const uint8_t *file, const sdi_record *record) {
-    uint64_t start = sdi_payload_start(copier->tail), size = sdi_record_size(record);
+    uint64_t start = record->tombstone ? copier->tail : sdi_payload_start(copier->tail);
+    uint64_t size = sdi_record_size(record);
     size_t pad = (size_t)(start - copier->tail);
     simdrive_status status = SIMDRIVE_OK;
     if (copier->used + pad + COPIED_PAYLOAD + SDI_METADATA_SIZE > COPY_BUFFER) status = copier_flush(copier, NULL, 0);
@@ -221,56 +230,79 @@ static simdrive_status copy_entry(copy_job *copier, const uint8_t *file, const s
     sdi_encode_metadata(copier->buffer + copier->used, record->key_hash, copier->tail, record->checksum);
     copier->used += SDI_METADATA_SIZE;
     copier->hashes[copier->pending] = record->key_hash;
+    copier->sizes[copier->pending] = record->tombstone ? 0 : size;
     copier->ends[copier->pending++] = start + size;
     copier->tail = start + size + SDI_METADATA_SIZE;
-    return SIMDRIVE_OK;
+    return copier->pending == COLLECT_GROUP ? copier_index(copier) : SIMDRIVE_OK;
 }
 
-static simdrive_status copy_all(copy_job *copier, const sdi_generation *from, const kept_entries *kept) {
-    const uint8_t *file = sdi_base(from);
-    for (size_t i = kept->count; i-- > 0;) {
+/* Copies entries given newest first, and leaves nothing in the buffers. */
+static simdrive_status copy_entries(copy_job *copier, const kept_entries *kept) {
+    const uint8_t *file = sdi_base(copier->from);
+    const sdi_damage_map *damage = &copier->from->damage;
+    simdrive_status status = SIMDRIVE_OK;
+    for (size_t i = kept->count; i-- > 0 && status == SIMDRIVE_OK;) {
         sdi_record record;
-        simdrive_status status = SIMDRIVE_OK;
-        if (sdi_is_corrupt(&from->damage, kept->ends[i]) ||
-            !sdi_record_at(&from->damage, file, kept->ends[i], &record))
+        if (sdi_is_corrupt(damage, kept->ends[i]) || !sdi_record_at(damage, file, kept->ends[i], &record))
             return SIMDRIVE_ERROR_CORRUPT;
         status = copy_entry(copier, file, &record);
-        if (status == SIMDRIVE_OK && copier->pending == COLLECT_GROUP) status = copier_index(copier);
         if (status == SIMDRIVE_OK && copier->tail - copier->reported >= SDI_PROGRESS_STEP) {
             copier->reported = copier->tail;
-            status = sdi_report_progress(copier->options, copier->tail, kept->new_size);
+            uint64_t done = copier->tail < copier->expected ? copier->tail : copier->expected;
+            status = sdi_report_progress(copier->options, done, copier->expected);
         }
-        if (status != SIMDRIVE_OK) return status;
     }
-    simdrive_status status = copier_flush(copier, NULL, 0);
-    if (status == SIMDRIVE_OK) status = copier_index(copier);
-    if (status == SIMDRIVE_OK) status = sdi_report_progress(copier->options, kept->new_size, kept->new_size);
+    if (status == SIMDRIVE_OK) status = copier_flush(copier, NULL, 0);
+    return status == SIMDRIVE_OK ? copier_index(copier) : status;
+}
+
+/* Copies all that was written from `low` to `high`, both tails of the old file: each entry, for each may matter. */
+static simdrive_status copy_since(copy_job *copier, uint64_t low, uint64_t high) {
+    kept_entries added = {0};
+    sdi_walk walk;
+    sdi_record record;
+    simdrive_status status = sdi_generation_map(copier->to, copier->tail + (high - low) + SIMDRIVE_ALIGNMENT);
+    sdi_walk_begin(&walk, sdi_base(copier->from), &copier->from->damage, high);
+    while (status == SIMDRIVE_OK && walk.position > low) {
+        status = sdi_walk_next(&walk, &record) ? keep(&added, &record, 1) : SIMDRIVE_ERROR_CORRUPT;
+    }
+    if (status == SIMDRIVE_OK) status = copy_entries(copier, &added);
+    free(added.ends);
     return status;
 }
 
-static simdrive_status fill(sdi_generation *to, const sdi_generation *from, const kept_entries *kept,
-                            const simdrive_work_options *options) {
-    simdrive_store *store = to->store;
-    copy_job copier = {.store = store, .to = to, .options = options};
-    simdrive_status status = store->os->lock(store->os, to->file);
-    if (status == SIMDRIVE_OK) status = store->os->copy_attributes(store->os, from->file, to->file);
-    if (status == SIMDRIVE_OK) status = sdi_generation_map(to, kept->new_size > 0 ? kept->new_size : 1);
-    if (status != SIMDRIVE_OK) return status;
-    to->index = sdi_index_create(kept->count, sdi_base(to));
-    copier.buffer = aligned_alloc(64, COPY_BUFFER);
-    status = to->index && copier.buffer ? copy_all(&copier, from, kept) : SIMDRIVE_ERROR_NO_MEMORY;
-    free(copier.buffer);
-    if (status == SIMDRIVE_OK) status = store->os->sync(store->os, to->file);
-    if (status != SIMDRIVE_OK) return status;
-    atomic_store_explicit(&to->tail, copier.tail, memory_order_relaxed);
-    atomic_store_explicit(&to->counters.entries, kept->count, memory_order_relaxed);
-    atomic_store_explicit(&to->counters.live_bytes,
-                          atomic_load_explicit(&from->counters.live_bytes, memory_order_relaxed),
-                          memory_order_relaxed);
-    return SIMDRIVE_OK;
+/* Step 4. `low` is how far the new file has come already, and comes now. */
+static simdrive_status catch_up(copy_job *copier, uint64_t *low) {
+    const sdi_os *os = copier->store->os;
+    simdrive_status status = SIMDRIVE_OK;
+    for (unsigned round = 0; round < CATCH_UP_ROUNDS && status == SIMDRIVE_OK; round++) {
+        uint64_t high = sdi_tail(copier->from);
+        bool little = high - *low <= LITTLE_LEFT;
+        status = copy_since(copier, *low, high);
+        *low = high;
+        /* Synced each time, so that the sync under the place finds little to do. */
+        if (status == SIMDRIVE_OK) status = os->sync(os, copier->to->file);
+        if (status == SIMDRIVE_OK) status = sdi_report_progress(copier->options, copier->expected, copier->expected);
+        if (little && sdi_tail(copier->from) - *low <= LITTLE_LEFT) break;
+    }
+    return status;
 }
 
-/* --- taking the place (steps 4 and 5) ---------------------------------------------------------------------------- */
+/* Step 3. */
+static simdrive_status begin_copy(copy_job *copier, const kept_entries *kept) {
+    const sdi_os *os = copier->store->os;
+    simdrive_status status = os->lock(os, copier->to->file);
+    if (status == SIMDRIVE_OK) status = os->copy_attributes(os, copier->from->file, copier->to->file);
+    if (status == SIMDRIVE_OK) status = sdi_generation_map(copier->to, kept->new_size > 0 ? kept->new_size : 1);
+    if (status != SIMDRIVE_OK) return status;
+    copier->expected = kept->new_size;
+    copier->to->index = sdi_index_create(kept->count, sdi_base(copier->to));
+    copier->buffer = aligned_alloc(64, COPY_BUFFER);
+    if (!copier->to->index || !copier->buffer) return SIMDRIVE_ERROR_NO_MEMORY;
+    return copy_entries(copier, kept);
+}
+
+/* --- taking the place (steps 5 and 6) ---------------------------------------------------------------------------- */
 
 static simdrive_status path_names(simdrive_store *store, const sdi_file_id *id, bool *same) {
     sdi_file_info named;
@@ -311,38 +343,67 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
     return status;
 }
 
-static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, const kept_entries *kept,
-                               const simdrive_work_options *options) {
+/* Step 5 and 6: the place is held. */
+static simdrive_status finish(copy_job *copier, uint64_t low, const char *temporary) {
+    const sdi_os *os = copier->store->os;
+    uint64_t high = sdi_tail(copier->from);
+    simdrive_status status = low < high ? copy_since(copier, low, high) : SIMDRIVE_OK;
+    if (status == SIMDRIVE_OK && low < high) status = os->sync(os, copier->to->file);
+    if (status == SIMDRIVE_OK && copier->tail >= high) return SIMDRIVE_END; /* no gain after all */
+    return status == SIMDRIVE_OK ? swap(copier->store, copier->from, copier->to, temporary) : status;
+}
+
+static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, const kept_entries *kept, uint64_t low,
+                               const simdrive_work_options *options, uint64_t *saved) {
     const sdi_os *os = store->os;
     char *temporary = temporary_path(store);
-    sdi_generation *to = temporary ? sdi_generation_create(store) : NULL;
-    simdrive_status status = to ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
-    if (status == SIMDRIVE_OK) status = os->open(os, temporary, SDI_OPEN_CREATE_NEW, 0600, &to->file);
-    bool exists = status == SIMDRIVE_OK;
-    if (status == SIMDRIVE_OK) status = fill(to, from, kept, options);
-    if (status == SIMDRIVE_OK) status = swap(store, from, to, temporary);
-    bool swapped = to && atomic_load_explicit(&store->current, memory_order_relaxed) == to;
+    copy_job copier = {.store = store, .from = from, .options = options};
+    copier.to = temporary ? sdi_generation_create(store) : NULL;
+    simdrive_status status = copier.to ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+    if (status == SIMDRIVE_OK) status = os->open(os, temporary, SDI_OPEN_CREATE_NEW, 0600, &copier.to->file);
+    bool exists = status == SIMDRIVE_OK, swapped = false;
+    if (status == SIMDRIVE_OK) status = begin_copy(&copier, kept);
+    if (status == SIMDRIVE_OK) status = catch_up(&copier, &low);
+    if (status == SIMDRIVE_OK) status = sdi_place_take_patiently(store);
+    if (status == SIMDRIVE_OK) {
+        uint64_t old_size = sdi_tail(from);
+        status = finish(&copier, low, temporary);
+        swapped = atomic_load_explicit(&store->current, memory_order_relaxed) == copier.to;
+        if (swapped) *saved = old_size - copier.tail;
+        sdi_place_leave(store);
+    }
     if (!swapped) {
         int os_error = sdi_get_os_error();
         if (exists) os->unlink(os, temporary);
-        if (to) sdi_generation_retire(to);
+        if (copier.to) sdi_generation_retire(copier.to);
         sdi_set_os_error(os_error);
     }
+    free(copier.buffer);
     free(temporary);
-    return status;
+    return status == SIMDRIVE_END ? SIMDRIVE_OK : status;
+}
+
+/* Room for the new file beside the old one, and a little for others. Where nobody can tell, it is tried. */
+static simdrive_status check_space(simdrive_store *store, const sdi_generation *from, uint64_t needed) {
+    uint64_t available = 0;
+    if (store->os->space(store->os, from->file, &available) != SIMDRIVE_OK) return SIMDRIVE_OK;
+    return available >= needed + (needed < SPARE_SPACE ? needed : SPARE_SPACE) ? SIMDRIVE_OK
+                                                                               : SIMDRIVE_ERROR_NO_SPACE;
 }
 
 static simdrive_status compact(simdrive_store *store, const simdrive_work_options *options, uint64_t *saved) {
-    sdi_generation *from = atomic_load_explicit(&store->current, memory_order_relaxed);
-    uint64_t old_size = sdi_tail(from);
     sdi_snapshot *snapshot = NULL;
     kept_entries kept = {0};
     remove_leftovers(store);
     simdrive_status status = sdi_snapshot_begin(store, &snapshot);
-    if (status == SIMDRIVE_OK) status = collect(snapshot, &kept);
-    if (status == SIMDRIVE_OK && kept.new_size < old_size) {
-        status = rewrite(store, from, &kept, options);
-        if (status == SIMDRIVE_OK) *saved = old_size - kept.new_size;
+    if (status != SIMDRIVE_OK) return status;
+    /* Only a compaction replaces the current generation, and this is the only one. */
+    sdi_generation *from = sdi_snapshot_pin(snapshot)->generation;
+    uint64_t tail = sdi_snapshot_tail(snapshot);
+    status = collect(snapshot, &kept);
+    if (status == SIMDRIVE_OK && kept.new_size < tail) {
+        status = check_space(store, from, kept.new_size);
+        if (status == SIMDRIVE_OK) status = rewrite(store, from, &kept, tail, options, saved);
     }
     sdi_snapshot_end(snapshot);
     free(kept.ends);
@@ -355,10 +416,17 @@ simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_opti
     if (saved_bytes) *saved_bytes = 0;
     if (!store) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
     simdrive_status status = sdi_take_work_options(given, &options);
+    /* The place is taken for what every first write does, and to see that the store can be written. */
     if (status == SIMDRIVE_OK) status = sdi_place_take(store, true);
     if (status != SIMDRIVE_OK) return status;
-    status = compact(store, &options, &saved);
+    bool alone = !store->compacting;
+    store->compacting = true;
     sdi_place_leave(store);
+    if (!alone) return SIMDRIVE_ERROR_BUSY;
+    status = compact(store, &options, &saved);
+    sdi_mutex_lock(&store->mutex);
+    store->compacting = false;
+    sdi_mutex_unlock(&store->mutex);
     if (saved_bytes) *saved_bytes = saved;
     return status;
 }

@@ -38,7 +38,8 @@ static void reset(sdi_generation *generation) {
     generation->file = NULL;
     generation->map_count = 0;
     memset(&generation->nested, 0, sizeof generation->nested);
-    atomic_store_explicit(&generation->iterators, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->snapshots, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->index_users, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->retired, false, memory_order_relaxed);
     atomic_store_explicit(&generation->index_discarded, false, memory_order_relaxed);
     atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_relaxed);
@@ -130,16 +131,31 @@ void sdi_pin_drained(sdi_pin *pin) {
     if (atomic_fetch_sub_explicit(&generation->open_slots, 1, memory_order_acq_rel) == 1) drain(generation);
 }
 
-/* The index of a retired generation is of use only to iterators; its memory need not wait for the last entry. */
-void sdi_discard_unused_index(sdi_generation *generation) {
-    if (!generation->index || !atomic_load(&generation->retired) || atomic_load(&generation->iterators) != 0) return;
+/* The index of a retired generation is of use to few; its memory need not wait for the last entry. Who comes to use it
+ * counts himself before he looks whether it is retired, so that one of the two sees the other. */
+static void discard_unused_index(sdi_generation *generation) {
+    if (!generation->index || !atomic_load(&generation->retired) || atomic_load(&generation->index_users) != 0) return;
     if (!atomic_exchange(&generation->index_discarded, true)) sdi_index_discard(generation->index);
+}
+
+void sdi_release_index(sdi_generation *generation) {
+    if (atomic_fetch_sub(&generation->index_users, 1) == 1) discard_unused_index(generation);
+}
+
+sdi_pin *sdi_pin_with_index(simdrive_store *store) {
+    for (;;) {
+        sdi_pin *pin = sdi_pin_current(store);
+        atomic_fetch_add(&pin->generation->index_users, 1);
+        if (!atomic_load(&pin->generation->retired)) return pin;
+        sdi_release_index(pin->generation);
+        sdi_unpin(pin, 1);
+    }
 }
 
 void sdi_generation_retire(sdi_generation *generation) {
     unsigned drained = 0;
     atomic_store(&generation->retired, true);
-    sdi_discard_unused_index(generation);
+    discard_unused_index(generation);
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
         uint64_t before =
             atomic_fetch_or_explicit(&generation->pins[i].word, SDI_PIN_RETIRED, memory_order_acq_rel);

@@ -321,6 +321,7 @@ simdrive_status simdrive_close(simdrive_store *store) {
     stop_sync_thread(store);
     if (store->options.sync == SIMDRIVE_SYNC_INTERVAL && !store->options.read_only) status = simdrive_sync(store, NULL);
     sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
+    atomic_store(&store->closed, true);
     /* The file may stay open for entries that are held; the lock must not. */
     if (generation->file && !store->options.read_only) store->os->unlock(store->os, generation->file);
     sdi_generation_retire(generation);

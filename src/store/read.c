@@ -215,17 +215,23 @@ simdrive_status simdrive_session_begin(simdrive_store *store, simdrive_session *
     simdrive_session *session = calloc(1, sizeof *session);
     if (!session) return SIMDRIVE_ERROR_NO_MEMORY;
     session->store = store;
-    session->pin = sdi_pin_current(store);
+    session->pin = sdi_pin_with_index(store);
     *out = session;
     return SIMDRIVE_OK;
 }
 
 void simdrive_session_end(simdrive_session *session) {
     if (!session) return;
+    sdi_release_index(session->pin->generation);
     sdi_unpin(session->pin, 1);
     for (size_t i = 0; i < session->older_count; i++) sdi_unpin(session->older[i], 1);
     free(session->older);
     free(session);
+}
+
+/* Whether the session's own generation is the one to look into. That of a closed store has no successor. */
+static bool session_is_current(const simdrive_session *session) {
+    return sdi_is_current(session->store, session->pin->generation) || atomic_load(&session->store->closed);
 }
 
 static simdrive_status session_follow(simdrive_session *session) {
@@ -233,7 +239,8 @@ static simdrive_status session_follow(simdrive_session *session) {
     if (!older) return SIMDRIVE_ERROR_NO_MEMORY;
     session->older = older;
     older[session->older_count++] = session->pin;
-    session->pin = sdi_pin_current(session->store);
+    sdi_release_index(session->pin->generation);
+    session->pin = sdi_pin_with_index(session->store);
     return SIMDRIVE_OK;
 }
 
@@ -245,7 +252,7 @@ simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t k
     for (;;) {
         const sdi_generation *generation = session->pin->generation;
         /* Unlike a single read, a session may be on an old generation for long, and would go on finding old entries. */
-        simdrive_status status = sdi_is_current(session->store, generation)
+        simdrive_status status = session_is_current(session)
                                      ? sdi_find_record(generation, key_hash, &record, &base)
                                      : SIMDRIVE_NOT_FOUND;
         if (status == SIMDRIVE_OK) {
@@ -254,7 +261,7 @@ simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t k
             payload->size = (size_t)sdi_record_size(&record);
             return SIMDRIVE_OK;
         }
-        if (sdi_is_current(session->store, generation)) return status;
+        if (session_is_current(session)) return status;
         status = session_follow(session);
         if (status != SIMDRIVE_OK) return status;
     }
@@ -274,8 +281,9 @@ simdrive_status simdrive_session_read_batch_hash(simdrive_session *session, cons
     if (!session || (count > 0 && (!key_hashes || !payloads))) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
     for (size_t first = 0; first < count; first += BATCH_GROUP) {
         size_t group = count - first < BATCH_GROUP ? count - first : BATCH_GROUP;
-        while (!sdi_is_current(session->store, session->pin->generation) ||
-               !find_group(session->store, session->pin->generation, key_hashes + first, group, &result)) {
+        while (!session_is_current(session) || (!find_group(session->store, session->pin->generation,
+                                                            key_hashes + first, group, &result) &&
+                                                !session_is_current(session))) {
             simdrive_status status = session_follow(session);
             if (status != SIMDRIVE_OK) return status;
         }

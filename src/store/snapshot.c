@@ -79,7 +79,7 @@ static bool make_room(sdi_superseded *superseded, size_t count) {
 
 simdrive_status sdi_superseded_reserve(sdi_generation *generation, size_t count) {
     sdi_superseded *superseded = &generation->superseded;
-    if (atomic_load(&generation->iterators) == 0) return SIMDRIVE_OK;
+    if (atomic_load(&generation->snapshots) == 0) return SIMDRIVE_OK;
     sdi_mutex_lock(&superseded->mutex);
     bool room = make_room(superseded, count);
     sdi_mutex_unlock(&superseded->mutex);
@@ -109,7 +109,7 @@ static void note_replacements(sdi_generation *generation, const uint64_t *hashes
 void sdi_publication_begin(sdi_generation *generation, const uint64_t *hashes, size_t count, uint64_t tail) {
     sdi_superseded *superseded = &generation->superseded;
     atomic_store(&superseded->publishing, true);
-    if (atomic_load(&generation->iterators) > 0)
+    if (atomic_load(&generation->snapshots) > 0)
         note_replacements(generation, hashes, count, tail);
     else if (superseded->capacity > 0 || superseded->lost_since != UINT64_MAX)
         sdi_superseded_clear(superseded); /* whoever comes now waits for the end of the publication (N1) */
@@ -143,24 +143,14 @@ struct sdi_snapshot {
     sdi_walk walk;
 };
 
-static void leave(sdi_generation *generation) {
-    if (atomic_fetch_sub(&generation->iterators, 1) == 1) sdi_discard_unused_index(generation);
-}
-
 simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
     sdi_snapshot *snapshot = malloc(sizeof *snapshot);
     *out = NULL;
     if (!snapshot) return SIMDRIVE_ERROR_NO_MEMORY;
-    for (;;) {
-        snapshot->pin = sdi_pin_current(store);
-        sdi_generation *generation = snapshot->pin->generation;
-        atomic_fetch_add(&generation->iterators, 1);
-        if (!atomic_load(&generation->retired)) break;
-        leave(generation);
-        sdi_unpin(snapshot->pin, 1);
-    }
+    snapshot->pin = sdi_pin_with_index(store);
     sdi_generation *generation = snapshot->pin->generation;
-    while (atomic_load(&generation->superseded.publishing)) sdi_thread_yield();
+    atomic_fetch_add(&generation->snapshots, 1);
+    while (atomic_load(&generation->superseded.publishing)) sdi_thread_yield(); /* N1 */
     snapshot->tail = sdi_tail(generation);
     sdi_walk_begin(&snapshot->walk, sdi_base(generation), &generation->damage, snapshot->tail);
     *out = snapshot;
@@ -169,7 +159,8 @@ simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
 
 void sdi_snapshot_end(sdi_snapshot *snapshot) {
     if (!snapshot) return;
-    leave(snapshot->pin->generation);
+    atomic_fetch_sub(&snapshot->pin->generation->snapshots, 1);
+    sdi_release_index(snapshot->pin->generation);
     sdi_unpin(snapshot->pin, 1);
     free(snapshot);
 }

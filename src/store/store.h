@@ -113,7 +113,8 @@ typedef struct sdi_generation {
     size_t map_count;
     simdrive_entry nested; /* the entry that holds the bytes of a nested store */
 
-    _Atomic uint64_t iterators; /* snapshots that are being walked: they need the index after retirement too */
+    _Atomic uint64_t snapshots; /* that are being walked: what is replaced must be noted for them */
+    _Atomic uint64_t index_users; /* snapshots and sessions: they need the index after retirement too */
     sdi_superseded superseded;
     _Atomic bool retired;
     _Atomic bool index_discarded;
@@ -146,9 +147,11 @@ struct simdrive_store {
     bool place_taken;      /* under mutex */
     bool place_has_stream; /* under mutex: taken by a pushed stream */
     uint64_t place_owner;  /* under mutex: thread id */
+    bool compacting;       /* under the place; cleared under mutex */
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
     sdi_crc_kind checksum;        /* writer */
+    _Atomic bool closed; /* only what was taken out of the store is left: nothing can be pinned any more */
     _Atomic bool poisoned;
     _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing */
     _Atomic uint64_t quarantined;
@@ -185,8 +188,10 @@ void sdi_pin_drained(sdi_pin *pin);
 /* Drops one reference on the store; the last one frees it. */
 void sdi_store_unref(simdrive_store *store);
 
-/* Drops the index's memory once nobody needs it: of a retired generation, when no snapshot is walked. */
-void sdi_discard_unused_index(sdi_generation *generation);
+/* Pins the current generation for somebody who will go on looking into its index when it is retired. */
+sdi_pin *sdi_pin_with_index(simdrive_store *store);
+/* Ends the interest in the index; the pin stays. */
+void sdi_release_index(sdi_generation *generation);
 
 /* Pins the current generation. */
 static inline sdi_pin *sdi_pin_current(simdrive_store *store) {
@@ -213,10 +218,9 @@ static inline void sdi_unpin(sdi_pin *pin, uint64_t count) {
     if (left == SDI_PIN_RETIRED) sdi_pin_drained(pin);
 }
 
-/* Whether what was not found in `generation` may be in a newer one. */
+/* Whether a pinned generation is the newest. If not, what was not found in it may be in the newer one. */
 static inline bool sdi_is_current(simdrive_store *store, const sdi_generation *generation) {
-    return atomic_load_explicit(&store->current, memory_order_acquire) == generation &&
-           !atomic_load_explicit(&generation->retired, memory_order_acquire);
+    return atomic_load_explicit(&store->current, memory_order_acquire) == generation;
 }
 
 static inline const uint8_t *sdi_base(const sdi_generation *generation) {
@@ -268,6 +272,8 @@ simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdr
 /* Waits for the place and takes it: ERROR_READ_ONLY, ERROR_BUSY (this thread has it, or a pushed stream), and, for
  * `append`, ERROR_POISONED and what sdi_clear_damaged_tail() returns. */
 simdrive_status sdi_place_take(simdrive_store *store, bool append);
+/* The same for an append, but waits for the end of a pushed stream of another thread too. */
+simdrive_status sdi_place_take_patiently(simdrive_store *store);
 void sdi_place_leave(simdrive_store *store);
 
 /* Moves damaged bytes behind the tail aside and cuts the file to its tail. Writer's place held. */

@@ -10,12 +10,12 @@ enum { COPY_CHUNK = 1 << 20, QUARANTINE_NAMES = 1000 };
 
 /* --- the place --------------------------------------------------------------------------------------------------- */
 
-simdrive_status sdi_place_take(simdrive_store *store, bool append) {
+static simdrive_status take(simdrive_store *store, bool append, bool patiently) {
     if (store->options.read_only) return SIMDRIVE_ERROR_READ_ONLY;
     uint64_t self = sdi_thread_id();
     simdrive_status status = SIMDRIVE_OK;
     sdi_mutex_lock(&store->mutex);
-    while (store->place_taken && !store->place_has_stream && store->place_owner != self)
+    while (store->place_taken && store->place_owner != self && (patiently || !store->place_has_stream))
         sdi_condition_wait(&store->place_free, &store->mutex);
     if (store->place_taken) {
         status = SIMDRIVE_ERROR_BUSY;
@@ -31,6 +31,14 @@ simdrive_status sdi_place_take(simdrive_store *store, bool append) {
         status = sdi_clear_damaged_tail(store, atomic_load_explicit(&store->current, memory_order_relaxed));
     if (status != SIMDRIVE_OK) sdi_place_leave(store);
     return status;
+}
+
+simdrive_status sdi_place_take(simdrive_store *store, bool append) {
+    return take(store, append, false);
+}
+
+simdrive_status sdi_place_take_patiently(simdrive_store *store) {
+    return take(store, true, true);
 }
 
 void sdi_place_leave(simdrive_store *store) {

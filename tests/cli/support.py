@@ -13,7 +13,7 @@ import tempfile
 import threading
 import unittest
 
-TOOL = os.environ.get("SIMDRIVE", "simdrive")
+TOOL = os.path.abspath(shutil.which(os.environ.get("SIMDRIVE", "simdrive")) or "simdrive")
 LIMIT_S = 120
 
 DONE, NOT_FOUND, USAGE, IO, DAMAGED, LOCKED = range(6)

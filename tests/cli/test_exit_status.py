@@ -6,11 +6,16 @@ import signal
 import subprocess
 import unittest
 
-from support import DONE, IO, LIMIT_S, LOCKED, NOT_FOUND, TOOL, USAGE, CliTest
+from support import DONE, IO, LIMIT_S, LOCKED, NOT_FOUND, TOOL, USAGE, CliTest, snapshot
 
 READING = (["read", "k"], ["info"], ["metadata", "k"], ["exists", "k"], ["list"], ["verify"], ["export", "out"],
            ["salvage", "out"], ["backup", "out"])
 CHANGING = (["delete", "k"], ["compact"], ["rename", "a", "b"], ["move", "k", "t.store"])
+
+
+def obey_interrupts():
+    """Shells start what runs in the background with interrupts ignored, and a child inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Usage(CliTest):
@@ -63,7 +68,7 @@ class Locked(CliTest):
     def hold(self):
         """A writer that waits for its value, once it certainly has the store open."""
         writer = subprocess.Popen([TOOL, self.store, "write", "-v", "held"], stdin=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, cwd=self.folder)
+                                  stderr=subprocess.PIPE, cwd=self.folder, preexec_fn=obey_interrupts)
         self.assertIn(b"opened", writer.stderr.readline())
         return writer
 
@@ -158,6 +163,22 @@ class Permissions(CliTest):
         os.chmod(self.folder, 0o755)
         self.assertEqual(sorted(os.listdir(self.folder)), ["s.store", "tool"])
 
+    def test_folders_that_forbid_to_look_inside_come_back(self):
+        tree = self.path("tree")
+        os.makedirs(os.path.join(tree, "shut/inner/innermost"))
+        for name in ("shut/inner/innermost", "shut/inner", "shut"):
+            os.chmod(os.path.join(tree, name), 0o400)
+            os.utime(os.path.join(tree, name), ns=(0, 1_500_000_000_000_000_001))
+        os.chmod(tree, 0o755)
+        if os.geteuid() != 0:
+            self.skipTest("only root can import such a tree")
+        self.on_store("import", "tree")
+        os.mkdir(self.path("out"))
+        os.chmod(self.path("out"), 0o777)
+        status, _, error = self.run_bound("export", "out/back")
+        self.assertEqual((status, error), (DONE, b""))
+        self.assertEqual(snapshot(self.path("out/back")), snapshot(tree))
+
     def test_import_stores_the_rest_when_a_file_cannot_be_read(self):
         tree = self.path("tree")
         os.mkdir(tree)
@@ -174,6 +195,8 @@ class Permissions(CliTest):
         self.assertIn(b"folder", error)
         self.assertIn(b"2 unreadable", out)
         self.assertEqual(self.on_store("read", "open"), b"open")
+        self.on_store("export", "back")
+        self.assertEqual(sorted(os.listdir(self.path("back"))), ["folder", "open"])
         os.chmod(os.path.join(tree, "folder"), 0o755)
 
 

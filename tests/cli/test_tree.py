@@ -252,6 +252,14 @@ class RoundTrip(CliTest):
         self.assertEqual(self.file_bytes(self.path("back/overwritten")), b"new")
         self.assertEqual(self.file_bytes(self.path("back/empty")), b"full now")
 
+    def test_an_empty_file_replaces_a_value_that_was_written_before(self):
+        self.on_store("write", "empty", "full")
+        self.make("empty", b"")
+        self.on_store("import", "tree")
+        self.on_store("exists", "-q", "empty", expect=NOT_FOUND)
+        self.on_store("export", "back")
+        self.assertEqual(self.file_bytes(self.path("back/empty")), b"")
+
     def test_a_damaged_file_is_not_left_behind(self):
         self.make("good", b"good")
         self.make("bad", b"bad file")
@@ -260,6 +268,15 @@ class RoundTrip(CliTest):
         found = self.json_of("export", "back", expect=DAMAGED)
         self.assertEqual((found["files"], found["damaged"]), (1, 1))
         self.assertEqual(os.listdir(self.path("back")), ["good"])
+
+    def test_a_file_whose_damage_is_found_at_its_end_is_not_left_behind(self):
+        self.make("bad", b"bad file")
+        self.on_store("import", "tree")
+        self.on_store("write", "so much that opening does not check the file", stdin=bytes(65 << 20))
+        self.flip_byte(self.json_of("metadata", "bad")["start"])
+        for force in ([], ["-f"]):
+            self.on_store("export", "back", *force, expect=DAMAGED)
+            self.assertEqual(os.listdir(self.path("back")), [])
 
     def test_set_user_bits_are_not_given_back(self):
         self.make("program", mode=0o4755)

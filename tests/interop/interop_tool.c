@@ -102,8 +102,8 @@ static bool payload_of(const char *spec, simdrive_bytes *payload)
         uint64_t value = random ? next_random(&state) : numbers ? (seed & 0xFF) + word : 0;
         store_word(bytes + at, value, size - at < 8 ? size - at : 8);
     }
-    if (size == 1)
-        bytes[0] |= 1;
+    if (size >= 1 && size <= 4 && strcmp(kind, "zeros") != 0)
+        bytes[0] = (bytes[0] | 1) & 0x7F; /* not 00; nor FF to FFFFFFFF, whose CRC-32 and CRC-32C are the same */
     payload->data = bytes;
     payload->size = size;
     return true;

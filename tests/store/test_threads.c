@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KEYS = 64, MOST_READERS = 8, VALUE_MAX = 3000, VALUE_MIN = 16 };
 
@@ -510,6 +511,8 @@ static void interval_sync_beside_writes(void **state) {
     test_folder_remove(&folder);
 }
 
+enum { HANG_SECONDS = 500 };
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_of_each_kind_never_miss_a_key),
@@ -519,5 +522,6 @@ int main(void) {
         cmocka_unit_test(keys_stay_found_while_index_and_map_grow),
         cmocka_unit_test(interval_sync_beside_writes),
     };
+    alarm(HANG_SECONDS); /* a deadlock ends the program */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

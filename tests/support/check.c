@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,11 +75,10 @@ bool test_in_child(void (*body)(void *user), void *user) {
 }
 
 static uint64_t seed(void) {
-    static bool printed;
+    static atomic_flag printed = ATOMIC_FLAG_INIT;
     const char *text = getenv("SIMDRIVE_TEST_SEED");
     uint64_t value = text ? strtoull(text, NULL, 0) : DEFAULT_SEED;
-    if (!printed) print_message("SIMDRIVE_TEST_SEED=%llu\n", (unsigned long long)value);
-    printed = true;
+    if (!atomic_flag_test_and_set(&printed)) print_message("SIMDRIVE_TEST_SEED=%llu\n", (unsigned long long)value);
     return value;
 }
 

@@ -307,6 +307,11 @@ static simdrive_status fault_lock(const sdi_os *os, sdi_file *opened) {
     return judged.fails ? fail(judged) : faults->native->lock(faults->native, file->native);
 }
 
+/* Whoever asks goes on without an answer, so its failure is not simulated. */
+static simdrive_status fault_space(const sdi_os *os, sdi_file *opened, uint64_t *available) {
+    return faults_of(os)->native->space(faults_of(os)->native, file_of(opened)->native, available);
+}
+
 /* Cannot fail, and changes nothing that a crash could leave. */
 static void fault_unlock(const sdi_os *os, sdi_file *opened) {
     faults_of(os)->native->unlock(faults_of(os)->native, file_of(opened)->native);
@@ -507,6 +512,7 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .path_info = fault_path_info,
         .lock = fault_lock,
         .unlock = fault_unlock,
+        .space = fault_space,
         .read_at = fault_read_at,
         .write_at = fault_write_at,
         .write_pieces_at = fault_write_pieces_at,

@@ -123,6 +123,26 @@ static void test_refused_for_long_it_keeps_what_it_has(void **state) {
     sdi_index_destroy(index);
 }
 
+/* Whether it succeeds or not, nothing stays counted that no put has settled. */
+static void test_a_reserve_leaves_no_key_pending(void **state) {
+    (void)state;
+    static uint64_t hashes[KEYS];
+    for (uint64_t n = 0; n < KEYS; n++) hashes[n] = hash_of(n);
+    for (uint64_t allowed = 8; allowed < 80; allowed += 12) {
+        succeed = allowed;
+        fail_then = UINT64_MAX;
+        sdi_index *index = sdi_index_create(0, file);
+        for (uint64_t count = 1000; count <= KEYS; count *= 2) {
+            simdrive_status status = sdi_index_reserve(index, hashes, (size_t)count);
+            assert_true(status == SIMDRIVE_OK || status == SIMDRIVE_ERROR_NO_MEMORY);
+            for (size_t i = 0; i < (size_t)1 << sdi_own_root(index)->depth; i++)
+                assert_int_equal(index->tallies[i].pending, 0);
+        }
+        sdi_index_destroy(index);
+    }
+    fail_then = 0;
+}
+
 static void test_create_and_add_refuse_too(void **state) {
     (void)state;
     for (uint64_t allowed = 0;; allowed++) {
@@ -151,6 +171,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation_may_fail_once),
         cmocka_unit_test(test_refused_for_long_it_keeps_what_it_has),
+        cmocka_unit_test(test_a_reserve_leaves_no_key_pending),
         cmocka_unit_test(test_create_and_add_refuse_too),
     };
     return cmocka_run_group_tests(tests, fill_file, NULL);

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { FIRST_FREE_DESCRIPTOR = 3 }; /* 0, 1 and 2 are printed to by anyone: O1 */
@@ -157,6 +158,17 @@ simdrive_status sdi_posix_file_lock(const sdi_os *os, sdi_file *file) {
         bool held = errno == EAGAIN || errno == EACCES || errno == EWOULDBLOCK;
         return held ? SIMDRIVE_ERROR_LOCKED : status;
     }
+    return SIMDRIVE_OK;
+}
+
+simdrive_status sdi_posix_file_space(const sdi_os *os, sdi_file *file, uint64_t *available) {
+    struct statvfs found;
+    (void)os;
+    *available = 0;
+    while (fstatvfs(file->fd, &found) != 0) {
+        if (errno != EINTR) return sdi_posix_error(errno);
+    }
+    *available = (uint64_t)found.f_bavail * found.f_frsize;
     return SIMDRIVE_OK;
 }
 

@@ -60,6 +60,7 @@ simdrive_status sdi_posix_path_info(const sdi_os *os, const char *path, sdi_file
 simdrive_status sdi_posix_file_lock(const sdi_os *os, sdi_file *file);
 void sdi_posix_file_unlock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_posix_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size);
+simdrive_status sdi_posix_file_space(const sdi_os *os, sdi_file *file, uint64_t *available);
 simdrive_status sdi_posix_file_sync(const sdi_os *os, sdi_file *file);
 
 /* transfer.c */

@@ -109,6 +109,13 @@ simdrive_status sdi_win_file_lock(const sdi_os *os, sdi_file *file) {
     return error == ERROR_IO_PENDING ? SIMDRIVE_ERROR_LOCKED : status;
 }
 
+simdrive_status sdi_win_file_space(const sdi_os *os, sdi_file *file, uint64_t *available) {
+    (void)os;
+    (void)file;
+    *available = 0;
+    return SIMDRIVE_ERROR_UNSUPPORTED; /* asked by folder there, which an open file does not tell */
+}
+
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file) {
     (void)os;
     OVERLAPPED place = {0};

@@ -11,6 +11,7 @@ static const sdi_os native = {
     .path_info = sdi_win_path_info,
     .lock = sdi_win_file_lock,
     .unlock = sdi_win_file_unlock,
+    .space = sdi_win_file_space,
     .read_at = sdi_win_read_at,
     .write_at = sdi_win_write_at,
     .write_pieces_at = sdi_win_write_pieces_at,

@@ -39,6 +39,7 @@ void sdi_win_file_close(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_win_file_info(const sdi_os *os, sdi_file *file, sdi_file_info *out);
 simdrive_status sdi_win_path_info(const sdi_os *os, const char *path, sdi_file_info *out);
 simdrive_status sdi_win_file_lock(const sdi_os *os, sdi_file *file);
+simdrive_status sdi_win_file_space(const sdi_os *os, sdi_file *file, uint64_t *available);
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_win_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size);
 simdrive_status sdi_win_file_sync(const sdi_os *os, sdi_file *file);

@@ -43,8 +43,8 @@ fn payload_of(spec: &str) -> Result<Vec<u8>, String> {
         word += 1;
     }
     payload.truncate(size);
-    if size == 1 {
-        payload[0] |= 1;
+    if (1..=4).contains(&size) && kind != "zeros" {
+        payload[0] = (payload[0] | 1) & 0x7F; // not 00; nor FF to FFFFFFFF, whose CRC-32 and CRC-32C are the same
     }
     Ok(payload)
 }
