@@ -352,7 +352,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_batch_hash(simdri
  *   payload_size  the size of the whole payload; may be NULL. Filled also when capacity is 0.
  *   copied        how many bytes were copied; 0 when `offset` is at or behind the end; may be NULL.
  *
- * Reads with system calls, not through the map: never raises SIGBUS; a file that was cut short gives ERROR_IO. */
+ * Looks at the file's length first, and reads the payload with system calls, not through the map: a file that others have
+ * cut short gives ERROR_IO instead of SIGBUS. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_copy(simdrive_store *store, const void *key,
                                                                     size_t key_size, uint64_t offset, void *buffer,
                                                                     size_t capacity, uint64_t *payload_size,
@@ -555,8 +556,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_reader_open_entry(cons
                                                                             simdrive_reader **out);
 
 /* Copies the next bytes, at most `capacity`; `copied` 0 with SIMDRIVE_OK never happens for a capacity above 0. END
- * when all was read and the checksum is right; ERROR_CORRUPT in its place when it is not. Reads with system calls,
- * never raises SIGBUS; ERROR_IO when the file was cut short. */
+ * when all was read and the checksum is right; ERROR_CORRUPT in its place when it is not. Reads with system calls and
+ * never raises SIGBUS: ERROR_IO when the file was cut short. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_reader_next(simdrive_reader *reader, void *buffer,
                                                                       size_t capacity, size_t *copied);
 SIMDRIVE_API uint64_t simdrive_reader_size(const simdrive_reader *reader);

@@ -109,6 +109,9 @@ struct sdi_os {
 
     /* Shared, read-only map of the first `size` bytes (see O6); `size` above 0. */
     simdrive_status (*map)(const sdi_os *os, sdi_file *file, uint64_t size, const uint8_t **out);
+    /* Makes a map longer without moving it, as long as the addresses behind it are free: ERROR_NO_MEMORY when they are
+     * not, ERROR_UNSUPPORTED where the system cannot. The map is as before then. */
+    simdrive_status (*map_grow)(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
     void (*unmap)(const sdi_os *os, const uint8_t *base, uint64_t size);
     void (*advise)(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
 };

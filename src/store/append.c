@@ -125,6 +125,7 @@ static simdrive_status place_entry(append_job *append, size_t i) {
     const simdrive_change *change = &append->changes[i];
     uint64_t prev = append->new_tail, start, size = 1;
     if (change->operation == SIMDRIVE_PUT) {
+        if (!change->payload.data && change->payload.size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
         if (!sdi_payload_storable(change->payload.data, change->payload.size)) return SIMDRIVE_ERROR_INVALID_PAYLOAD;
         start = sdi_payload_start(prev);
         size = change->payload.size;
@@ -154,7 +155,7 @@ static simdrive_status lay_out(append_job *append) {
     simdrive_status status = SIMDRIVE_OK;
     for (size_t i = 0; i < append->change_count; i++) {
         simdrive_operation operation = append->changes[i].operation;
-        if (operation != SIMDRIVE_PUT && operation != SIMDRIVE_DELETE) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        if (operation != SIMDRIVE_PUT && operation != SIMDRIVE_DELETE) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
         has_deletes |= operation == SIMDRIVE_DELETE;
     }
     if (has_deletes) status = touched_begin(&touched, append->change_count);

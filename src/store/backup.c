@@ -82,7 +82,7 @@ simdrive_status simdrive_backup(simdrive_store *store, const char *out_path, con
     simdrive_work_options options;
     sdi_snapshot *snapshot = NULL;
     if (!store || !out_path || !*out_path || (report && report->struct_size < sizeof(size_t)))
-        return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_take_work_options(given, &options);
     if (status == SIMDRIVE_OK) status = sdi_snapshot_begin(store, &snapshot);
     if (status != SIMDRIVE_OK) return status;

@@ -154,7 +154,7 @@ simdrive_status simdrive_estimate_compaction(simdrive_store *store, uint64_t *sa
     kept_entries kept = {0};
     sdi_snapshot *snapshot = NULL;
     if (saved_bytes) *saved_bytes = 0;
-    if (!store || !saved_bytes) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !saved_bytes) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_snapshot_begin(store, &snapshot);
     if (status != SIMDRIVE_OK) return status;
     status = collect(snapshot, &kept);
@@ -414,7 +414,7 @@ simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_opti
     simdrive_work_options options;
     uint64_t saved = 0;
     if (saved_bytes) *saved_bytes = 0;
-    if (!store) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_take_work_options(given, &options);
     /* The place is taken for what every first write does, and to see that the store can be written. */
     if (status == SIMDRIVE_OK) status = sdi_place_take(store, true);

@@ -4,7 +4,7 @@
 
 #include "store/store.h"
 
-enum { MAP_GROWTH = 4 };
+enum { MAP_GROWTH = 4, MODEST_RESERVE = 16 << 20 };
 
 static sdi_generation *take_free(simdrive_store *store) {
     /* Only the holder of the writer's place takes from the list, so an element cannot come back in between. */
@@ -67,34 +67,56 @@ sdi_generation *sdi_generation_create(simdrive_store *store) {
 }
 
 static uint64_t wanted_map_size(const simdrive_store *store, uint64_t size) {
+    if (store->options.read_only) return size;
     if (store->options.map_reserve_bytes > size) return store->options.map_reserve_bytes;
     if (store->options.map_reserve_bytes == 0 && SDI_MAP_RESERVE_DEFAULT / MAP_GROWTH > size)
         return SDI_MAP_RESERVE_DEFAULT;
     return size * MAP_GROWTH;
 }
 
-simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
+/* The last map, grown where it is. */
+static simdrive_status grow_last(sdi_generation *generation, uint64_t size) {
     const sdi_os *os = generation->store->os;
-    if (size <= atomic_load_explicit(&generation->map_size, memory_order_relaxed)) return SIMDRIVE_OK;
-    if (generation->map_count == SDI_MAX_MAPS) return SIMDRIVE_ERROR_NO_MEMORY;
-    if (size == 0) size = 1;
-    uint64_t wanted = generation->store->options.read_only ? size : wanted_map_size(generation->store, size);
+    if (generation->map_count == 0) return SIMDRIVE_ERROR_UNSUPPORTED;
+    size_t last = generation->map_count - 1;
+    simdrive_status status =
+        os->map_grow(os, generation->maps[last].base, generation->maps[last].size, size);
+    if (status == SIMDRIVE_OK) generation->maps[last].size = size;
+    return status;
+}
+
+/* One more map of the file, from its beginning; the others stay for those who look at them. */
+static simdrive_status add_map(sdi_generation *generation, uint64_t size) {
+    const sdi_os *os = generation->store->os;
     const uint8_t *base = NULL;
-    simdrive_status status;
-    /* Address space may be short: ask for less, down to what is needed. */
-    while ((status = wanted > SIZE_MAX ? SIMDRIVE_ERROR_NO_MEMORY : os->map(os, generation->file, wanted, &base)) !=
-           SIMDRIVE_OK) {
-        if (wanted == size || (status != SIMDRIVE_ERROR_NO_MEMORY && status != SIMDRIVE_ERROR_UNSUPPORTED))
-            return status;
-        wanted = wanted / 2 > size ? wanted / 2 : size;
-    }
+    if (generation->map_count == SDI_MAX_MAPS) return SIMDRIVE_ERROR_NO_MEMORY;
+    simdrive_status status = os->map(os, generation->file, size, &base);
+    if (status != SIMDRIVE_OK) return status;
     generation->maps[generation->map_count].base = base;
-    generation->maps[generation->map_count].size = wanted;
+    generation->maps[generation->map_count].size = size;
     generation->map_count++;
     if (generation->index) sdi_index_set_base(generation->index, base);
     atomic_store_explicit(&generation->base, base, memory_order_release);
-    atomic_store_explicit(&generation->map_size, wanted, memory_order_release);
     return SIMDRIVE_OK;
+}
+
+simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
+    if (size <= atomic_load_explicit(&generation->map_size, memory_order_relaxed)) return SIMDRIVE_OK;
+    /* Address space may be short, or the system unable to map beyond the file: then ask for less. */
+    uint64_t modest = size + (size > MODEST_RESERVE ? size : MODEST_RESERVE);
+    const uint64_t wanted[] = {wanted_map_size(generation->store, size), modest, size};
+    simdrive_status status = SIMDRIVE_ERROR_NO_MEMORY;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        if (wanted[i] > SIZE_MAX / 2 || (i > 0 && wanted[i] >= wanted[0])) continue;
+        status = grow_last(generation, wanted[i]);
+        if (status != SIMDRIVE_OK) status = add_map(generation, wanted[i]);
+        if (status == SIMDRIVE_OK) {
+            atomic_store_explicit(&generation->map_size, wanted[i], memory_order_release);
+            return status;
+        }
+        if (status != SIMDRIVE_ERROR_NO_MEMORY && status != SIMDRIVE_ERROR_UNSUPPORTED) return status;
+    }
+    return status == SIMDRIVE_ERROR_UNSUPPORTED ? SIMDRIVE_ERROR_NO_MEMORY : status;
 }
 
 void sdi_generation_publish(sdi_generation *generation) {

@@ -19,7 +19,7 @@ struct simdrive_iterator {
 
 simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out) {
     if (out) *out = NULL;
-    if (!store || !out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_iterator *iterator = calloc(1, sizeof *iterator);
     if (!iterator) return SIMDRIVE_ERROR_NO_MEMORY;
     simdrive_status status = sdi_snapshot_begin(store, &iterator->snapshot);
@@ -49,7 +49,7 @@ static simdrive_status next_record(simdrive_iterator *iterator, const sdi_record
 simdrive_status simdrive_iterator_peek_next(simdrive_iterator *iterator, const simdrive_entry **entry) {
     const sdi_record *record;
     if (entry) *entry = NULL;
-    if (!iterator || !entry) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!iterator || !entry) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = next_record(iterator, &record);
     if (status != SIMDRIVE_OK) return status;
     sdi_entry_fill(&iterator->lent, sdi_snapshot_base(iterator->snapshot), record,
@@ -60,7 +60,7 @@ simdrive_status simdrive_iterator_peek_next(simdrive_iterator *iterator, const s
 
 simdrive_status simdrive_iterator_next(simdrive_iterator *iterator, simdrive_entry *entry) {
     const simdrive_entry *lent;
-    if (!entry) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!entry) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     memset(entry, 0, sizeof *entry);
     simdrive_status status = simdrive_iterator_peek_next(iterator, &lent);
     if (status == SIMDRIVE_OK) simdrive_entry_clone(lent, entry);
@@ -125,7 +125,7 @@ static void visit_run(void *user) {
 
 simdrive_status simdrive_visit(simdrive_store *store, unsigned threads, simdrive_visitor visitor, void *user) {
     visit_job visit = {.visitor = visitor, .user = user};
-    if (!store || !visitor) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !visitor) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (threads == 0) threads = sdi_processor_count();
     if (threads > VISIT_THREADS_MAX) threads = VISIT_THREADS_MAX;
     atomic_init(&visit.status, SIMDRIVE_OK);

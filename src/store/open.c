@@ -27,13 +27,13 @@ bool sdi_take_struct(void *known, size_t known_size, const void *given, size_t g
 
 static simdrive_status take_options(const simdrive_open_options *given, simdrive_open_options *out) {
     memset(out, 0, sizeof *out);
-    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     out->struct_size = sizeof *out;
-    if (out->read_only && (out->must_create || out->reset_foreign)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
-    if (out->must_create && out->must_exist) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (out->read_only && (out->must_create || out->reset_foreign)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->must_create && out->must_exist) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->checksum < SIMDRIVE_CHECKSUM_DEFAULT || out->checksum > SIMDRIVE_CHECKSUM_CRC32)
-        return SIMDRIVE_ERROR_INVALID_ARGUMENT;
-    if (out->sync < SIMDRIVE_SYNC_NONE || out->sync > SIMDRIVE_SYNC_INTERVAL) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->sync < SIMDRIVE_SYNC_NONE || out->sync > SIMDRIVE_SYNC_INTERVAL) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync_interval_ms == 0) out->sync_interval_ms = INTERVAL_DEFAULT_MS;
     if (out->file_mode == 0) out->file_mode = FILE_MODE_DEFAULT;
     if (out->quarantine_max_bytes == 0) out->quarantine_max_bytes = SDI_QUARANTINE_DEFAULT;
@@ -51,7 +51,7 @@ char *sdi_path_with_suffix(const char *base, const char *suffix) {
 
 simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out) {
     memset(out, 0, sizeof *out);
-    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return SIMDRIVE_OK;
 }
 
@@ -244,7 +244,7 @@ simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdr
     uint64_t size = 0;
     sdi_set_os_error(0);
     if (out) *out = NULL;
-    if (!path || !*path || !out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!path || !*path || !out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = take_options(given, &options);
     if (status == SIMDRIVE_OK) status = store_create(os, path, &options, &store);
     if (status != SIMDRIVE_OK) return status;
@@ -301,14 +301,14 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
 simdrive_status simdrive_open_memory(const void *data, size_t size, simdrive_store **out) {
     static const uint8_t nothing[1] = {0};
     if (out) *out = NULL;
-    if (!out || (!data && size > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!out || (!data && size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if ((uintptr_t)data % SIMDRIVE_ALIGNMENT != 0) return SIMDRIVE_ERROR_UNALIGNED;
     return open_bytes(size > 0 ? data : nothing, size, NULL, out);
 }
 
 simdrive_status simdrive_open_nested(const simdrive_entry *entry, simdrive_store **out) {
     if (out) *out = NULL;
-    if (!out || !entry || !entry->private_pin) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!out || !entry || !entry->private_pin) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return open_bytes(entry->data, entry->size, entry, out);
 }
 
@@ -345,7 +345,7 @@ static sdi_pin *pin_of(const simdrive_store *store) {
 simdrive_status simdrive_get_info(const simdrive_store *store, simdrive_info *info) {
     simdrive_info known = {0};
     sdi_index_stats index;
-    if (!store || !info || info->struct_size < sizeof(size_t)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !info || info->struct_size < sizeof(size_t)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     size_t size = info->struct_size;
     sdi_pin *pin = pin_of(store);
     sdi_generation *generation = pin->generation;

@@ -72,7 +72,7 @@ simdrive_status sdi_pin_record(simdrive_store *store, uint64_t hash, sdi_pin **o
         }
         bool final = sdi_is_current(store, pin->generation);
         sdi_unpin(pin, 1);
-        if (final) return status;
+        if (final) return sdi_refuse(status);
     }
 }
 
@@ -85,9 +85,9 @@ simdrive_status simdrive_read_hash(simdrive_store *store, uint64_t key_hash, sim
     sdi_pin *pin;
     sdi_record record;
     const uint8_t *base;
-    if (!entry) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!entry) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     memset(entry, 0, sizeof *entry);
-    if (!store) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_pin_record(store, key_hash, &pin, &record, &base);
     if (status != SIMDRIVE_OK) return status;
     if (!passes_check(store, base, &record)) {
@@ -101,7 +101,7 @@ simdrive_status simdrive_read_hash(simdrive_store *store, uint64_t key_hash, sim
 simdrive_status simdrive_read(simdrive_store *store, const void *key, size_t key_size, simdrive_entry *entry) {
     if (!key && key_size > 0) {
         if (entry) memset(entry, 0, sizeof *entry);
-        return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     }
     return simdrive_read_hash(store, sdi_hash(key, key_size), entry);
 }
@@ -178,7 +178,7 @@ static simdrive_status read_batch(simdrive_store *store, const simdrive_bytes *k
     group_result result;
     size_t found_count = 0, corrupt_count = 0;
     if (found) *found = 0;
-    if (!store || (count > 0 && (!entries || (!keys && !hashes)))) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || (count > 0 && (!entries || (!keys && !hashes)))) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     for (size_t first = 0; first < count; first += BATCH_GROUP) {
         size_t group = count - first < BATCH_GROUP ? count - first : BATCH_GROUP;
         read_group(store, group_hashes(keys, hashes, first, group, space), group, entries + first, &result);
@@ -211,7 +211,7 @@ struct simdrive_session {
 
 simdrive_status simdrive_session_begin(simdrive_store *store, simdrive_session **out) {
     if (out) *out = NULL;
-    if (!store || !out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_session *session = calloc(1, sizeof *session);
     if (!session) return SIMDRIVE_ERROR_NO_MEMORY;
     session->store = store;
@@ -247,7 +247,7 @@ static simdrive_status session_follow(simdrive_session *session) {
 simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t key_hash, simdrive_bytes *payload) {
     sdi_record record;
     const uint8_t *base;
-    if (!session || !payload) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!session || !payload) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     *payload = (simdrive_bytes){0};
     for (;;) {
         const sdi_generation *generation = session->pin->generation;
@@ -269,7 +269,7 @@ simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t k
 
 simdrive_status simdrive_session_read(simdrive_session *session, const void *key, size_t key_size,
                                       simdrive_bytes *payload) {
-    if (!key && key_size > 0) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!key && key_size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return simdrive_session_read_hash(session, sdi_hash(key, key_size), payload);
 }
 
@@ -278,7 +278,7 @@ simdrive_status simdrive_session_read_batch_hash(simdrive_session *session, cons
     group_result result;
     size_t found_count = 0, corrupt_count = 0;
     if (found) *found = 0;
-    if (!session || (count > 0 && (!key_hashes || !payloads))) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!session || (count > 0 && (!key_hashes || !payloads))) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     for (size_t first = 0; first < count; first += BATCH_GROUP) {
         size_t group = count - first < BATCH_GROUP ? count - first : BATCH_GROUP;
         while (!session_is_current(session) || (!find_group(session->store, session->pin->generation,
@@ -310,6 +310,18 @@ simdrive_status sdi_read_bytes(const sdi_generation *generation, uint64_t offset
     return SIMDRIVE_OK;
 }
 
+/* Looking a key up touches metadata through the map: not when the file was cut short. */
+static simdrive_status check_length(simdrive_store *store) {
+    sdi_pin *pin = sdi_pin_current(store);
+    sdi_file_info info = {.size = UINT64_MAX};
+    simdrive_status status = SIMDRIVE_OK;
+    uint64_t tail = sdi_tail(pin->generation); /* before the length, which may grow in between */
+    if (pin->generation->file) status = store->os->info(store->os, pin->generation->file, &info);
+    if (status == SIMDRIVE_OK && info.size < tail) status = sdi_refuse(SIMDRIVE_ERROR_IO);
+    sdi_unpin(pin, 1);
+    return status;
+}
+
 simdrive_status simdrive_read_copy(simdrive_store *store, const void *key, size_t key_size, uint64_t offset,
                                    void *buffer, size_t capacity, uint64_t *payload_size, size_t *copied) {
     sdi_pin *pin;
@@ -318,8 +330,9 @@ simdrive_status simdrive_read_copy(simdrive_store *store, const void *key, size_
     size_t amount = 0;
     if (payload_size) *payload_size = 0;
     if (copied) *copied = 0;
-    if (!store || (!key && key_size > 0) || (!buffer && capacity > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
-    simdrive_status status = sdi_pin_record(store, sdi_hash(key, key_size), &pin, &record, &base);
+    if (!store || (!key && key_size > 0) || (!buffer && capacity > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    simdrive_status status = check_length(store);
+    if (status == SIMDRIVE_OK) status = sdi_pin_record(store, sdi_hash(key, key_size), &pin, &record, &base);
     if (status != SIMDRIVE_OK) return status;
     uint64_t size = sdi_record_size(&record);
     if (offset < size) amount = size - offset < capacity ? (size_t)(size - offset) : capacity;
@@ -346,7 +359,7 @@ simdrive_status simdrive_read_metadata(simdrive_store *store, const void *key, s
     sdi_pin *pin;
     sdi_record record;
     const uint8_t *base;
-    if (!store || !metadata || (!key && key_size > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !metadata || (!key && key_size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     memset(metadata, 0, sizeof *metadata);
     simdrive_status status = sdi_pin_record(store, sdi_hash(key, key_size), &pin, &record, &base);
     if (status != SIMDRIVE_OK) return status;
@@ -357,7 +370,7 @@ simdrive_status simdrive_read_metadata(simdrive_store *store, const void *key, s
 
 simdrive_status simdrive_read_last(simdrive_store *store, simdrive_entry *entry) {
     simdrive_iterator *iterator = NULL;
-    if (!entry) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!entry) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     memset(entry, 0, sizeof *entry);
     simdrive_status status = simdrive_iterate(store, &iterator);
     if (status != SIMDRIVE_OK) return status;
@@ -440,7 +453,7 @@ simdrive_status simdrive_entry_elements(const simdrive_entry *entry, size_t elem
                                         size_t *count) {
     if (elements) *elements = NULL;
     if (count) *count = 0;
-    if (!entry || !entry->data || element_size == 0 || !elements || !count) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!entry || !entry->data || element_size == 0 || !elements || !count) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     size_t alignment = element_size & (~element_size + 1);
     if (alignment > SIMDRIVE_ALIGNMENT) alignment = SIMDRIVE_ALIGNMENT;
     if (entry->size % element_size != 0 || (uintptr_t)entry->data % alignment != 0) return SIMDRIVE_ERROR_UNALIGNED;

@@ -70,7 +70,7 @@ static simdrive_status choose(salvage_job *salvage, sdi_snapshot *snapshot) {
         uint64_t lowest = records[count - 1].prev;
         for (size_t i = 0; i < count && status == SIMDRIVE_OK; i++) {
             salvage->report.entries_checked++;
-            salvage->report.bytes_checked += sdi_record_size(&records[i]);
+            if (!records[i].tombstone) salvage->report.bytes_checked += sdi_record_size(&records[i]);
             if (sdi_checksum_matches(salvage->file, &records[i], salvage->from->checksum, NULL))
                 records[intact++] = records[i];
             else
@@ -104,7 +104,9 @@ static simdrive_status write_chosen(salvage_job *salvage) {
         if (status == SIMDRIVE_OK) status = sdi_report_progress(salvage->options, done, total);
     }
     free(changes);
-    return status == SIMDRIVE_OK ? simdrive_sync(salvage->to, NULL) : status;
+    if (status == SIMDRIVE_OK) status = simdrive_sync(salvage->to, NULL);
+    if (status != SIMDRIVE_OK) return status;
+    return sdi_report_progress(salvage->options, simdrive_tail(salvage->from), simdrive_tail(salvage->from));
 }
 
 /* With both stores open. */
@@ -135,7 +137,7 @@ simdrive_status simdrive_salvage(const char *path, const char *out_path, const s
     simdrive_open_options source = {.struct_size = sizeof source, .read_only = true, .verify_all = true};
     simdrive_open_options target = {.struct_size = sizeof target, .must_create = true};
     salvage_job salvage = {.options = &options, .handler = handler, .handler_user = handler_user};
-    if (!path || !out_path || (report && report->struct_size < sizeof(size_t))) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!path || !out_path || (report && report->struct_size < sizeof(size_t))) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_take_work_options(given, &options);
     if (status == SIMDRIVE_OK) status = simdrive_open(path, &source, &salvage.from);
     if (status != SIMDRIVE_OK) return status;

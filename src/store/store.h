@@ -359,6 +359,12 @@ simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *re
 
 /* --- small things ------------------------------------------------------------------------------------------------ */
 
+/* For a failure that is not the operating system's: clears its number. Returns `status`. */
+static inline simdrive_status sdi_refuse(simdrive_status status) {
+    sdi_set_os_error(0);
+    return status;
+}
+
 /* Copies what the caller knows of an options struct over one full of defaults; false when its size is impossible. */
 bool sdi_take_struct(void *known, size_t known_size, const void *given, size_t given_size);
 

@@ -157,7 +157,7 @@ static simdrive_status stream_finish(simdrive_stream *stream) {
 simdrive_status simdrive_stream_begin_hash(simdrive_store *store, uint64_t key_hash, size_t buffer_size,
                                            simdrive_stream **out) {
     if (out) *out = NULL;
-    if (!store || !out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_place_take(store, true);
     if (status != SIMDRIVE_OK) return status;
     status = stream_create(store, key_hash, buffer_size, out);
@@ -177,12 +177,12 @@ simdrive_status simdrive_stream_begin_hash(simdrive_store *store, uint64_t key_h
 simdrive_status simdrive_stream_begin(simdrive_store *store, const void *key, size_t key_size, size_t buffer_size,
                                       simdrive_stream **out) {
     if (out) *out = NULL;
-    if (!key && key_size > 0) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!key && key_size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return simdrive_stream_begin_hash(store, sdi_hash(key, key_size), buffer_size, out);
 }
 
 simdrive_status simdrive_stream_append(simdrive_stream *stream, const void *data, size_t size) {
-    if (!stream || (!data && size > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!stream || (!data && size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (stream->failed != SIMDRIVE_OK) return stream->failed;
     stream->failed = append_bytes(stream, data, size);
     return stream->failed;
@@ -201,7 +201,7 @@ static simdrive_status stream_close(simdrive_stream *stream, simdrive_status sta
 
 simdrive_status simdrive_stream_commit(simdrive_stream *stream, uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!stream) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!stream) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = stream->failed == SIMDRIVE_OK ? stream_finish(stream) : stream->failed;
     if (status == SIMDRIVE_OK && tail) *tail = sdi_tail(stream->generation);
     return stream_close(stream, status);
@@ -221,7 +221,7 @@ static simdrive_status drain_source(simdrive_stream *stream, simdrive_source sou
         uint8_t *to = stream->buffer + stream->used;
         simdrive_status status = source(user, to, room, &produced);
         if (status != SIMDRIVE_OK) return status;
-        if (produced > room) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        if (produced > room) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
         if (produced == 0) return SIMDRIVE_OK;
         if (stream->offset + stream->used + produced + SDI_METADATA_SIZE > SDI_OFFSET_MAX)
             return SIMDRIVE_ERROR_TOO_LARGE;
@@ -240,7 +240,7 @@ simdrive_status simdrive_write_stream_hash(simdrive_store *store, uint64_t key_h
                                            void *user, size_t buffer_size, uint64_t *tail) {
     simdrive_stream *stream = NULL;
     if (tail) *tail = 0;
-    if (!store || !source) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !source) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_place_take(store, true);
     if (status != SIMDRIVE_OK) return status;
     status = stream_create(store, key_hash, buffer_size, &stream);
@@ -258,7 +258,7 @@ simdrive_status simdrive_write_stream_hash(simdrive_store *store, uint64_t key_h
 simdrive_status simdrive_write_stream(simdrive_store *store, const void *key, size_t key_size, simdrive_source source,
                                       void *user, size_t buffer_size, uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!key && key_size > 0) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!key && key_size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return simdrive_write_stream_hash(store, sdi_hash(key, key_size), source, user, buffer_size, tail);
 }
 
@@ -267,15 +267,17 @@ simdrive_status simdrive_write_stream(simdrive_store *store, const void *key, si
 struct simdrive_reader {
     simdrive_entry entry;
     uint64_t position;
+    uint32_t stored; /* checksum of the entry, fetched at the beginning: later the file may have been cut */
     uint32_t crc[2]; /* of either kind: which one is stored shows only at the end */
 };
 
 simdrive_status simdrive_reader_open_entry(const simdrive_entry *entry, simdrive_reader **out) {
     if (out) *out = NULL;
-    if (!entry || !entry->private_pin || !out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!entry || !entry->private_pin || !out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_reader *reader = calloc(1, sizeof *reader);
     if (!reader) return SIMDRIVE_ERROR_NO_MEMORY;
     simdrive_entry_clone(entry, &reader->entry);
+    reader->stored = simdrive_entry_checksum(entry);
     *out = reader;
     return SIMDRIVE_OK;
 }
@@ -283,7 +285,7 @@ simdrive_status simdrive_reader_open_entry(const simdrive_entry *entry, simdrive
 simdrive_status simdrive_reader_open(simdrive_store *store, const void *key, size_t key_size, simdrive_reader **out) {
     simdrive_entry entry;
     if (out) *out = NULL;
-    if (!out) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = simdrive_read(store, key, key_size, &entry);
     if (status != SIMDRIVE_OK) return status;
     status = simdrive_reader_open_entry(&entry, out);
@@ -293,11 +295,11 @@ simdrive_status simdrive_reader_open(simdrive_store *store, const void *key, siz
 
 simdrive_status simdrive_reader_next(simdrive_reader *reader, void *buffer, size_t capacity, size_t *copied) {
     if (copied) *copied = 0;
-    if (!reader || !copied || (!buffer && capacity > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!reader || !copied || (!buffer && capacity > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     uint64_t left = reader->entry.size - reader->position;
     if (left == 0) {
-        uint32_t stored = simdrive_entry_checksum(&reader->entry);
-        return reader->crc[0] == stored || reader->crc[1] == stored ? SIMDRIVE_END : SIMDRIVE_ERROR_CORRUPT;
+        bool intact = reader->crc[0] == reader->stored || reader->crc[1] == reader->stored;
+        return sdi_refuse(intact ? SIMDRIVE_END : SIMDRIVE_ERROR_CORRUPT);
     }
     size_t amount = left < capacity ? (size_t)left : capacity;
     simdrive_status status = sdi_read_bytes(sdi_entry_generation(&reader->entry),

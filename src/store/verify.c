@@ -35,7 +35,7 @@ static const char *fault_of(const verify_job *verification, const sdi_record *re
 
 static simdrive_status check_entry(verify_job *verification, const sdi_record *record) {
     verification->report.entries_checked++;
-    verification->report.bytes_checked += sdi_record_size(record);
+    if (!record->tombstone) verification->report.bytes_checked += sdi_record_size(record);
     const char *fault = fault_of(verification, record);
     if (!fault) return SIMDRIVE_OK;
     verification->report.entries_corrupt++;
@@ -73,7 +73,7 @@ simdrive_status simdrive_verify(simdrive_store *store, const simdrive_work_optio
                                 simdrive_finding_handler handler, void *handler_user, simdrive_report *report) {
     simdrive_work_options options;
     sdi_snapshot *snapshot = NULL;
-    if (!store || (report && report->struct_size < sizeof(size_t))) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || (report && report->struct_size < sizeof(size_t))) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_take_work_options(given, &options);
     if (status == SIMDRIVE_OK) status = sdi_snapshot_begin(store, &snapshot);
     if (status != SIMDRIVE_OK) return status;

@@ -23,15 +23,15 @@ static simdrive_status apply(simdrive_store *store, const simdrive_change *chang
 simdrive_status simdrive_apply(simdrive_store *store, const simdrive_change *changes, size_t count,
                                simdrive_batch_mode mode, uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!store || (!changes && count > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
-    if (mode != SIMDRIVE_BATCH_ATOMIC && mode != SIMDRIVE_BATCH_PLAIN) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || (!changes && count > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (mode != SIMDRIVE_BATCH_ATOMIC && mode != SIMDRIVE_BATCH_PLAIN) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return apply(store, changes, count, mode, NULL, tail);
 }
 
 simdrive_status simdrive_write_hash(simdrive_store *store, uint64_t key_hash, const void *data, size_t size,
                                     uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!store || (!data && size > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || (!data && size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     const simdrive_change change = {SIMDRIVE_PUT, key_hash, {data, size}};
     return apply(store, &change, 1, SIMDRIVE_BATCH_ATOMIC, NULL, tail);
 }
@@ -39,7 +39,7 @@ simdrive_status simdrive_write_hash(simdrive_store *store, uint64_t key_hash, co
 simdrive_status simdrive_write(simdrive_store *store, const void *key, size_t key_size, const void *data, size_t size,
                                uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!key && key_size > 0) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!key && key_size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return simdrive_write_hash(store, sdi_hash(key, key_size), data, size, tail);
 }
 
@@ -60,9 +60,9 @@ static simdrive_status apply_batch(simdrive_store *store, simdrive_operation ope
     if (applied) *applied = 0;
     if (tail) *tail = 0;
     if (!store || (count > 0 && ((!keys && !hashes) || (operation == SIMDRIVE_PUT && !payloads))))
-        return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     for (size_t i = 0; keys && i < count; i++) {
-        if (!keys[i].data && keys[i].size > 0) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        if (!keys[i].data && keys[i].size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     }
     if (count > SIZE_MAX / sizeof *changes) return SIMDRIVE_ERROR_NO_MEMORY;
     if (count > CHANGES_ON_STACK) {
@@ -93,7 +93,7 @@ simdrive_status simdrive_delete_hash(simdrive_store *store, uint64_t key_hash, u
 
 simdrive_status simdrive_delete(simdrive_store *store, const void *key, size_t key_size, uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!key && key_size > 0) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!key && key_size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return simdrive_delete_hash(store, sdi_hash(key, key_size), tail);
 }
 
@@ -122,9 +122,9 @@ simdrive_status simdrive_rename(simdrive_store *store, const void *old_key, size
     simdrive_entry entry;
     if (tail) *tail = 0;
     if (!store || (!old_key && old_key_size > 0) || (!new_key && new_key_size > 0))
-        return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     uint64_t old_hash = sdi_hash(old_key, old_key_size), new_hash = sdi_hash(new_key, new_key_size);
-    if (old_hash == new_hash) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (old_hash == new_hash) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     /* The place is taken before the entry is read: no other write of the key may come in between. */
     simdrive_status status = sdi_place_take(store, true);
     if (status != SIMDRIVE_OK) return status;
@@ -145,7 +145,7 @@ simdrive_status simdrive_copy(simdrive_store *store, const void *key, size_t key
                               uint64_t *tail) {
     simdrive_entry entry;
     if (tail) *tail = 0;
-    if (!store || !target || store == target || (!key && key_size > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !target || store == target || (!key && key_size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = read_verified(store, key, key_size, &entry);
     if (status != SIMDRIVE_OK) return status;
     status = simdrive_write_hash(target, simdrive_entry_key_hash(&entry), entry.data, entry.size, tail);
@@ -156,7 +156,7 @@ simdrive_status simdrive_copy(simdrive_store *store, const void *key, size_t key
 simdrive_status simdrive_transfer(simdrive_store *store, const void *key, size_t key_size, simdrive_store *target,
                                   uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!store || !target || store == target || (!key && key_size > 0)) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store || !target || store == target || (!key && key_size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     /* The source's place is held, so that what is deleted is what was copied. The target's is taken and left within: two
      * threads that transfer in opposite directions would wait for each other, hence the order by address. */
     if (store->options.read_only || target->options.read_only) return SIMDRIVE_ERROR_READ_ONLY;

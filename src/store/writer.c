@@ -11,6 +11,7 @@ enum { COPY_CHUNK = 1 << 20, QUARANTINE_NAMES = 1000 };
 /* --- the place --------------------------------------------------------------------------------------------------- */
 
 static simdrive_status take(simdrive_store *store, bool append, bool patiently) {
+    sdi_set_os_error(0);
     if (store->options.read_only) return SIMDRIVE_ERROR_READ_ONLY;
     uint64_t self = sdi_thread_id();
     simdrive_status status = SIMDRIVE_OK;
@@ -88,7 +89,7 @@ simdrive_status sdi_sync_commit(simdrive_store *store, sdi_generation *generatio
 
 simdrive_status simdrive_sync(simdrive_store *store, uint64_t *durable_tail) {
     if (durable_tail) *durable_tail = 0;
-    if (!store) return SIMDRIVE_ERROR_INVALID_ARGUMENT;
+    if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_place_take(store, false);
     if (status != SIMDRIVE_OK) return status;
     sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_relaxed);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quick starts of the README do what they say, character by character."""
+"""The quick starts of the README do what they say, to the letter, but for blanks at the ends of lines."""
 import os
 import pathlib
 import subprocess

@@ -486,6 +486,15 @@ static simdrive_status fault_map(const sdi_os *os, sdi_file *opened, uint64_t si
     return judged.fails ? fail(judged) : faults->native->map(faults->native, file->native, size, out);
 }
 
+/* Never: so that tests see the other way, a second map of the same file, each time. */
+static simdrive_status fault_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
+    (void)os;
+    (void)base;
+    (void)old_size;
+    (void)new_size;
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
 static void fault_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
     sdi_fault_os *faults = faults_of(os);
     begin(faults, SDI_FAULT_UNMAP, NULL);
@@ -527,6 +536,7 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .sync_folder_of = fault_sync_folder_of,
         .list_folder_of = fault_list_folder_of,
         .map = fault_map,
+        .map_grow = fault_map_grow,
         .unmap = fault_unmap,
         .advise = fault_advise,
     };

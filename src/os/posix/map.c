@@ -21,6 +21,20 @@ simdrive_status sdi_posix_map(const sdi_os *os, sdi_file *file, uint64_t size, c
     return SIMDRIVE_OK;
 }
 
+simdrive_status sdi_posix_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
+    (void)os;
+#ifdef __linux__
+    if (new_size > SIZE_MAX) return sdi_posix_error(ENOMEM);
+    void *grown = mremap((void *)(uintptr_t)base, (size_t)old_size, (size_t)new_size, 0);
+    return grown == MAP_FAILED ? sdi_posix_error(errno) : SIMDRIVE_OK;
+#else
+    (void)base;
+    (void)old_size;
+    (void)new_size;
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+#endif
+}
+
 void sdi_posix_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
     (void)os;
     if (base == NULL) return;

@@ -22,6 +22,14 @@ simdrive_status sdi_win_map(const sdi_os *os, sdi_file *file, uint64_t size, con
     return status;
 }
 
+simdrive_status sdi_win_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
+    (void)os;
+    (void)base;
+    (void)old_size;
+    (void)new_size;
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
 void sdi_win_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
     (void)os, (void)size;
     if (base != NULL) UnmapViewOfFile(base);

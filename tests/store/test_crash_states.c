@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_crash_states.c — every piece of work is recorded as the calls that it makes of the system, and the states that
+ * a crash can leave are built from the record:
+ *
+ *   death of the process  all calls up to some point, the last one torn anywhere;
+ *   loss of power         besides, any 512-byte sectors of what was not synced yet may be missing, the size may have
+ *                         grown or not, a renaming may have happened or not (checked where the policy is to sync).
+ *
+ * Each state, opened again, shows the store as before the work or as after it, nothing in between; and when the work
+ * had returned, and was synced where power is lost, as after it.
+ */
+#include "support/faulty.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SECTOR = 512, ATOMIC_BYTES = 8, MOST_FILES = 8 };
+
+typedef struct disk_file {
+    char path[TEST_PATH_MAX]; /* "" when it has no name */
+    uint8_t *bytes;
+    size_t size;
+} disk_file;
+
+/* What is on the disk, file i being number i + 1 of the record. */
+typedef struct disk {
+    disk_file files[MOST_FILES];
+} disk;
+
+static void disk_free(disk *d) {
+    for (size_t i = 0; i < MOST_FILES; i++) free(d->files[i].bytes);
+    memset(d, 0, sizeof *d);
+}
+
+static void file_resize(disk_file *file, size_t size) {
+    uint8_t *bytes = calloc(1, size + 1);
+    CHECK(bytes);
+    memcpy(bytes, file->bytes ? file->bytes : (const uint8_t *)"", file->size < size ? file->size : size);
+    free(file->bytes);
+    file->bytes = bytes;
+    file->size = size;
+}
+
+static void file_put(disk_file *file, size_t offset, const uint8_t *data, size_t size) {
+    if (offset + size > file->size) file_resize(file, offset + size);
+    memcpy(file->bytes + offset, data, size);
+}
+
+/* Part of a write: each sector with a chance of one half. */
+static void file_put_some_sectors(disk_file *file, const sdi_fault_op *op, test_random *random) {
+    size_t end = (size_t)(op->offset + op->size);
+    if (end > file->size && test_random_below(random, 2)) file_resize(file, end); /* the size before the data */
+    for (size_t at = (size_t)op->offset; at < end;) {
+        size_t next = (at / SECTOR + 1) * SECTOR;
+        if (next > end) next = end;
+        if (test_random_below(random, 2)) file_put(file, at, op->data + (at - (size_t)op->offset), next - at);
+        at = next;
+    }
+}
+
+static disk_file *file_at(disk *d, const char *path) {
+    for (size_t i = 0; i < MOST_FILES; i++) {
+        if (strcmp(d->files[i].path, path) == 0) return &d->files[i];
+    }
+    return NULL;
+}
+
+static void rename_on(disk *d, const sdi_fault_op *op) {
+    disk_file *from = file_at(d, op->path), *to = file_at(d, op->to_path);
+    if (to) to->path[0] = 0;
+    CHECK(from);
+    snprintf(from->path, sizeof from->path, "%s", op->to_path);
+}
+
+static void apply(disk *d, const sdi_fault_op *op) {
+    disk_file *file = op->file ? &d->files[op->file - 1] : NULL;
+    CHECK(op->file <= MOST_FILES);
+    switch (op->kind) {
+    case SDI_OP_ATTACH:
+    case SDI_OP_CREATE:
+        snprintf(file->path, sizeof file->path, "%s", op->path);
+        file_resize(file, 0);
+        if (op->kind == SDI_OP_ATTACH) file_put(file, 0, op->data, (size_t)op->size);
+        break;
+    case SDI_OP_WRITE: file_put(file, (size_t)op->offset, op->data, (size_t)op->size); break;
+    case SDI_OP_TRUNCATE: file_resize(file, (size_t)op->size); break;
+    case SDI_OP_RENAME: rename_on(d, op); break;
+    case SDI_OP_UNLINK:
+        file = file_at(d, op->path);
+        if (file) file->path[0] = 0;
+        break;
+    default: break;
+    }
+}
+
+/* Whether the file is synced again, or the folder is, between two operations. */
+static bool made_durable(const sdi_fault_op *log, size_t i, size_t end) {
+    for (size_t k = i + 1; k < end; k++) {
+        if (log[i].kind == SDI_OP_RENAME || log[i].kind == SDI_OP_UNLINK) {
+            if (log[k].kind == SDI_OP_SYNC_FOLDER) return true;
+        } else if (log[k].kind == SDI_OP_SYNC && log[k].file == log[i].file) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The disk after `end` operations and a loss of power. */
+static void lose_power(disk *d, const sdi_fault_op *log, size_t end, test_random *random) {
+    for (size_t i = 0; i < end; i++) {
+        bool durable = made_durable(log, i, end);
+        bool appears = log[i].kind == SDI_OP_ATTACH || log[i].kind == SDI_OP_CREATE;
+        if (!durable && log[i].kind == SDI_OP_WRITE)
+            file_put_some_sectors(&d->files[log[i].file - 1], &log[i], random);
+        else if (durable || appears || test_random_below(random, 2))
+            apply(d, &log[i]);
+    }
+}
+
+typedef struct explorer {
+    test_folder folder;
+    char path[TEST_PATH_MAX];  /* of the state under test */
+    char store[TEST_PATH_MAX]; /* the store's in the record */
+    const test_image *before, *after;
+    size_t states;
+} explorer;
+
+static void check_state(explorer *e, disk *d, bool acknowledged) {
+    disk_file *file = file_at(d, e->store);
+    if (!file) file = &(disk_file){.path = ""}; /* created, and the name lost */
+    test_file_put(e->path, file->bytes ? file->bytes : (const uint8_t *)"", file->size);
+    simdrive_store *store = test_open(e->path);
+    bool is_after = simdrive_tail(store) == e->after->size;
+    if (acknowledged) CHECK(is_after);
+    test_check_shows(store, is_after ? e->after : e->before);
+    CHECK_OK(simdrive_close(store));
+    e->states++;
+}
+
+/* Process death within operation `i`: all before it, and a part of it. The engine relies on writes of up to 8 bytes
+ * within one sector being all or nothing, as processors and disks make them. */
+static void explore_torn_write(explorer *e, const sdi_fault_op *log, size_t i, const char *name, test_random *random) {
+    if (log[i].size <= ATOMIC_BYTES) return;
+    size_t size = (size_t)log[i].size, tries = size < 64 ? size : 40;
+    for (size_t t = 0; t < tries; t++) {
+        sdi_fault_op torn = log[i];
+        torn.size = size < 64 ? t : t < 12 ? size - 1 - 2 * t : test_random_below(random, size);
+        test_context("%s: process dies after %zu of %zu bytes of operation %zu", name, (size_t)torn.size, size, i);
+        disk d = {0};
+        for (size_t k = 0; k < i; k++) apply(&d, &log[k]);
+        apply(&d, &torn);
+        check_state(e, &d, false);
+        disk_free(&d);
+    }
+}
+
+static void explore(explorer *e, const sdi_fault_op *log, size_t count, const char *name, bool synced,
+                    test_random *random) {
+    for (size_t i = 0; i <= count; i++) {
+        if (i < count && log[i].kind == SDI_OP_ATTACH) continue;
+        test_context("%s: process dies before operation %zu of %zu", name, i, count);
+        disk d = {0};
+        for (size_t k = 0; k < i; k++) apply(&d, &log[k]);
+        if (file_at(&d, e->store)) check_state(e, &d, i == count);
+        disk_free(&d);
+        if (i < count && log[i].kind == SDI_OP_WRITE) explore_torn_write(e, log, i, name, random);
+        for (size_t sample = 0; synced && sample < (test_exhaustive() ? 2000 : 40); sample++) {
+            test_context("%s: power fails before operation %zu of %zu, sample %zu", name, i, count, sample);
+            lose_power(&d, log, i, random);
+            if (file_at(&d, e->store)) check_state(e, &d, i == count);
+            disk_free(&d);
+        }
+    }
+}
+
+static void explore_work(const test_work *work, const simdrive_open_options *options, test_random *random) {
+    test_faulty f;
+    test_faulty_begin(&f, options);
+    test_image after;
+    test_image_clone(&f.before, &after);
+    work->change(&after);
+    sdi_fault_os_record(f.faults, true);
+    CHECK_OK(work->run(&f));
+    size_t count;
+    const sdi_fault_op *log = sdi_fault_os_log(f.faults, &count);
+    explorer e = {.folder = test_folder_create(), .before = &f.before, .after = &after};
+    test_path(&e.folder, "store", e.path);
+    snprintf(e.store, sizeof e.store, "%s", f.path);
+    explore(&e, log, count, work->name, options && options->sync == SIMDRIVE_SYNC_COMMIT, random);
+    test_folder_remove(&e.folder);
+    test_image_free(&after);
+    test_faulty_end(&f);
+}
+
+static bool leaves_a_prefix(const test_work *work) {
+    return strstr(work->name, "plain") != NULL;
+}
+
+static void a_crash_leaves_the_store_before_or_after(void **state) {
+    (void)state;
+    test_random random = test_random_begin(800);
+    simdrive_open_options synced = {.struct_size = sizeof synced, .sync = SIMDRIVE_SYNC_COMMIT};
+    for (size_t w = 0; w < TEST_WORK_COUNT; w++) {
+        if (leaves_a_prefix(&TEST_WORKS[w])) continue;
+        explore_work(&TEST_WORKS[w], NULL, &random);
+        explore_work(&TEST_WORKS[w], &synced, &random);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_crash_leaves_the_store_before_or_after)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
