@@ -14,8 +14,8 @@ target_link_libraries(simdrive_options INTERFACE simdrive_flags)
 # Warnings that gcc and clang both know; the others are asked for first.
 target_compile_options(simdrive_flags INTERFACE
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual
-  -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wno-format-nonliteral -Wimplicit-fallthrough -Wdouble-promotion -Wnull-dereference
-  $<$<BOOL:${SIMDRIVE_WERROR}>:-Werror>)
+  -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wno-format-nonliteral -Wimplicit-fallthrough
+  -Wdouble-promotion -Wnull-dereference $<$<BOOL:${SIMDRIVE_WERROR}>:-Werror>)
 foreach(warning -Wlogical-op -Wduplicated-cond -Wduplicated-branches)
   string(MAKE_C_IDENTIFIER "SIMDRIVE_HAVE${warning}" known)
   check_c_compiler_flag(${warning} ${known})

@@ -36,10 +36,13 @@
  *   - A call that fails changes nothing: neither the file's content nor what the handle shows.
  *   - A write that returned SIMDRIVE_OK survives the death of the process. It survives the loss of
  *     power when it was synced (section 12; the default is not to sync).
- *   - A batch is all or nothing, also after a crash.
+ *   - A batch is all or nothing, also when the process dies in the middle of it, and under SIMDRIVE_SYNC_COMMIT
+ *     when power is lost. Under the other policies nothing orders what the system writes to the disk: a loss of
+ *     power may leave part of what was not synced yet.
  *   - An entry, once acquired, keeps its bytes valid until it is released, whatever happens to the
  *     store in the meantime: overwritten, deleted, compacted, closed, in any thread.
- *   - Reading takes no lock. Readers never wait for writers, nor for compaction.
+ *   - Reading a key takes no lock, and readers never wait for writers, nor for compaction. Iterating and visiting
+ *     take a lock for a moment, when they meet keys that have changed since they began.
  *   - One writer: a second attempt to open a store for writing, in this or another process, fails at
  *     once with SIMDRIVE_ERROR_LOCKED. The lock goes with the process that holds it.
  *
@@ -158,7 +161,7 @@ extern "C" {
     X(ERROR_UNALIGNED, 50, "payload does not fit the element size")                                  \
     /* the file needs a build of the library with another payload alignment */                       \
     X(ERROR_ALIGNMENT, 51, "store was written with another payload alignment")                       \
-    /* this system cannot do it */                                                                   \
+    /* this system cannot do it, or not with this file: see simdrive_compact() */                    \
     X(ERROR_UNSUPPORTED, 52, "not supported on this system")
 
 typedef enum simdrive_status {
@@ -221,7 +224,9 @@ typedef struct simdrive_open_options {
     bool reset_foreign;                /* writers: take a file that is not a store as an empty one. The first
                                           write keeps its old bytes aside as for a damaged tail */
     bool verify_all;                   /* check every payload's checksum, not only the last 64 MiB */
-    bool check_on_read;                /* check a payload's checksum each time it is read */
+    bool check_on_read;                /* check a payload's checksum each time it is given out: what fails is
+                                          treated as an entry that opening found corrupt. Costs a look at all
+                                          of the payload, also where only a part of it is copied */
     simdrive_checksum_kind checksum;   /* for a new store */
     simdrive_sync_policy sync;         /* default SIMDRIVE_SYNC_NONE */
     uint32_t sync_interval_ms;         /* default 1000 */
@@ -229,14 +234,17 @@ typedef struct simdrive_open_options {
     uint64_t map_reserve_bytes;        /* address range set aside so that the file grows without a new map;
                                           default 64 GiB or four times the file, less where it is short */
     uint64_t quarantine_max_bytes;     /* largest damaged tail that the first write keeps aside; default
-                                          1 GiB. A larger one is cut off without a copy */
+                                          1 GiB. A larger one is cut off without a copy,
+                                          unless there are whole entries in it */
 } simdrive_open_options;
 
 /* What opening found, besides the entries. */
 typedef enum simdrive_damage {
     SIMDRIVE_DAMAGE_NONE = 0,
-    SIMDRIVE_DAMAGE_TAIL = 1,   /* bytes behind the last complete entry: ignored; the first write moves them
-                                   to `<store>.tail-<offset>` */
+    SIMDRIVE_DAMAGE_TAIL = 1,   /* bytes behind the last complete entry: ignored. The first write moves them to
+                                   `<store>.tail-<offset>`, right before its own bytes go to the file: they
+                                   have moved also when the system refuses those. A call that has nothing to
+                                   write, or is refused for its arguments, leaves them */
     SIMDRIVE_DAMAGE_MIDDLE = 2, /* the chain is broken: opens for reading only, shows what can be reached */
     SIMDRIVE_DAMAGE_AMBIGUOUS = 3 /* more than one tail is plausible: opens for reading only, the longer chain */
 } simdrive_damage;
@@ -259,6 +267,17 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_open(const char *path,
                                                                const simdrive_open_options *options,
                                                                simdrive_store **out);
 
+/* Lets a handle that was opened read-only see what a writer in another process has done since it was opened, or
+ * refreshed last: appends, whole batches only, and compaction. Entries, iterators and sessions taken before stay as
+ * they are. Any thread may call it at any time; others go on reading meanwhile.
+ *
+ *   changed  whether there was anything new; may be NULL.
+ *
+ * Cost: one look at the path when nothing has happened, otherwise time in proportion to what was added. On a writing
+ * handle, on a store in memory and on one damaged in its middle it does nothing. ERROR_NO_SUCH_FILE when the path is
+ * gone: what was there can still be read. ERROR_IO when the file was cut behind the library's back. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_refresh(simdrive_store *store, bool *changed);
+
 /* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers and sessions
  * taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
  * Returns the status of that sync; the handle is gone in any case. */
@@ -269,7 +288,7 @@ typedef struct simdrive_info {
     size_t struct_size;               /* sizeof(simdrive_info), set by the caller */
     uint64_t file_size;               /* bytes of the file, a damaged tail included */
     uint64_t tail;                    /* end of the last complete entry: where the next one begins */
-    uint64_t entries;                 /* live entries: keys that can be read */
+    uint64_t entries;                 /* live entries, one for each key; those that are corrupt count too */
     uint64_t tombstones;              /* tombstones in the file */
     uint64_t stale_entries;           /* payload entries that a newer write or a delete has replaced */
     uint64_t live_bytes;              /* payload bytes of the live entries */
@@ -298,7 +317,8 @@ SIMDRIVE_API const char *simdrive_path(const simdrive_store *store);
 
 /* ===== 6. Reading ======================================================================== */
 
-/* XXH3-64 with seed 0 of the key: what the file keeps of it. All `_hash` functions below take it. */
+/* XXH3-64 with seed 0 of the key: what the file keeps of it. All `_hash` functions below take it. These three cannot
+ * refuse a key that is NULL and has a size, which is a mistake everywhere else: they take it for the empty key. */
 SIMDRIVE_API uint64_t simdrive_hash_key(const void *key, size_t key_size);
 
 /* The same for `count` keys; hashes[i] belongs to keys[i]. */
@@ -339,7 +359,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_hash(simdrive_sto
  *   found    how many are there; may be NULL.
  *
  * Returns OK also when keys are missing; ERROR_CORRUPT when at least one entry was left out as corrupt (the
- * others are valid and must be released). */
+ * others are valid and must be released); ERROR_INVALID_ARGUMENT, and nothing read, when a key is NULL and has a size.
+ * */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_batch(simdrive_store *store, const simdrive_bytes *keys,
                                                                      size_t count, simdrive_entry *entries,
                                                                      size_t *found);
@@ -352,8 +373,9 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_batch_hash(simdri
  *   payload_size  the size of the whole payload; may be NULL. Filled also when capacity is 0.
  *   copied        how many bytes were copied; 0 when `offset` is at or behind the end; may be NULL.
  *
- * Looks at the file's length first, and reads the payload with system calls, not through the map: a file that others have
- * cut short gives ERROR_IO instead of SIGBUS. */
+ * Looks at the file's length first, and reads the payload with system calls, not through the map: a file that others
+ * have cut short gives ERROR_IO instead of SIGBUS. With `check_on_read` all of the payload is read, however little is
+ * copied, and ERROR_CORRUPT leaves zeros in `buffer`. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_copy(simdrive_store *store, const void *key,
                                                                     size_t key_size, uint64_t offset, void *buffer,
                                                                     size_t capacity, uint64_t *payload_size,
@@ -378,12 +400,14 @@ typedef struct simdrive_metadata {
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_metadata(simdrive_store *store, const void *key,
                                                                         size_t key_size, simdrive_metadata *metadata);
 
-/* Acquires the newest live entry of the store. NOT_FOUND when the store has none. */
+/* Acquires the newest live entry of the store that is not corrupt (see simdrive_iterator_next()). NOT_FOUND when the
+ * store has none. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_read_last(simdrive_store *store, simdrive_entry *entry);
 
 /* A session pins the store once for many reads: the loop over it writes to no memory at all. What it gives
  * out is valid until the session ends, and needs no release. End a session now and then: the space of what was
- * compacted away meanwhile returns only then. */
+ * compacted away meanwhile returns only then. A session that outlives its store reads on in the file it has seen last:
+ * when that was compacted away before the store was closed, without what was written after. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_session_begin(simdrive_store *store, simdrive_session **out);
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_session_read(simdrive_session *session, const void *key,
                                                                        size_t key_size, simdrive_bytes *payload);
@@ -407,10 +431,13 @@ SIMDRIVE_API void simdrive_session_end(simdrive_session *session);
 SIMDRIVE_API void simdrive_entry_release(simdrive_entry *entry);
 SIMDRIVE_API void simdrive_entries_release(simdrive_entry *entries, size_t count);
 
-/* A second handle to the same bytes, to be released on its own. `entry` must be valid. */
+/* The functions below take an entry that was acquired; of one that is zero they say nothing but zeros: size 0, hash 0,
+ * not intact. */
+
+/* A second handle to the same bytes, to be released on its own. */
 SIMDRIVE_API void simdrive_entry_clone(const simdrive_entry *entry, simdrive_entry *out);
 
-/* Hash, offsets, stored checksum of an entry. `entry` must be valid. */
+/* Hash, offsets, stored checksum of an entry. */
 SIMDRIVE_API void simdrive_entry_metadata(const simdrive_entry *entry, simdrive_metadata *metadata);
 SIMDRIVE_API uint64_t simdrive_entry_key_hash(const simdrive_entry *entry);
 SIMDRIVE_API uint32_t simdrive_entry_checksum(const simdrive_entry *entry);
@@ -518,7 +545,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_rename(simdrive_store 
  *
  * Returns SIMDRIVE_OK, or anything else to give up: then nothing is stored, and the writing function returns that
  * same status. It is called with the writer's place held: it must not write to the same store (ERROR_BUSY), but
- * may read from it. */
+ * may read from it. It may write to another store, but then no source of that store's may write to this one: two that
+ * run at once, each waiting for the other's store, would wait for ever. */
 typedef simdrive_status (*simdrive_source)(void *user, void *buffer, size_t capacity, size_t *produced);
 
 /* Appends one entry from a source of any length with a buffer of `buffer_size` bytes (0: 1 MiB). The store is as
@@ -569,8 +597,8 @@ SIMDRIVE_API void simdrive_reader_close(simdrive_reader *reader);
  * meanwhile. Memory: some bytes for each key that changes during the walk. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out);
 
-/* The next entry, acquired: release it. END when there are no more. Corrupt entries are left out; see
- * simdrive_verify(). */
+/* The next entry, acquired: release it. END when there are no more. Corrupt entries are left out, those that opening
+ * found and, with `check_on_read`, those that fail the check now; simdrive_verify() tells which they are. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_iterator_next(simdrive_iterator *iterator,
                                                                         simdrive_entry *entry);
 
@@ -584,7 +612,8 @@ SIMDRIVE_API void simdrive_iterator_close(simdrive_iterator *iterator);
 typedef simdrive_status (*simdrive_visitor)(void *user, unsigned thread, const simdrive_entry *entry);
 
 /* Visits all entries live at the moment of the call, each once, in no given order, with `threads` threads (0: one
- * for each processor). Returns what the first visitor that did not return OK gave, otherwise OK. */
+ * for each processor). Corrupt ones are left out as by an iterator. Returns what the first visitor that did not return
+ * OK gave, otherwise OK. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_visit(simdrive_store *store, unsigned threads,
                                                                 simdrive_visitor visitor, void *user);
 
@@ -632,14 +661,18 @@ typedef struct simdrive_work_options {
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_estimate_compaction(simdrive_store *store,
                                                                               uint64_t *saved_bytes);
 
-/* Rewrites the store without stale entries and tombstones, in the order they were written, into a new file beside
- * it, which then takes its place: synced, atomically, with mode and owner kept and symbolic links followed. Readers
- * go on; writers wait. The handle goes on with the new file, offsets change. What was acquired before stays valid; the
- * old file's space returns when the last of it is released.
+/* Rewrites the store without stale entries and tombstones, in the order they were written, into a new file beside it,
+ * which then takes its place: synced, atomically, with mode and owner kept and symbolic links followed. Readers and
+ * writers go on; writers wait only while the last few entries are copied and the files change places. The handle goes
+ * on with the new file, offsets change. What was acquired before stays valid; the old file's space returns when the
+ * last of it is released. When there is nothing to gain, nothing is done.
  *
  *   saved_bytes  by how much the file is shorter; may be NULL.
  *
- * Checksums are verified, not recomputed: ERROR_CORRUPT when an entry is damaged, and the store stays as it was. */
+ * Checksums are verified, not recomputed: ERROR_CORRUPT when an entry is damaged, and the store stays as it was.
+ * ERROR_BUSY when a compaction is running already; ERROR_NO_SPACE when both files do not fit on the disk;
+ * ERROR_UNSUPPORTED when the file has a second name (a hard link), which would go on naming the old file: copy it with
+ * simdrive_backup() or remove that name, then compact. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact(simdrive_store *store,
                                                                   const simdrive_work_options *options,
                                                                   uint64_t *saved_bytes);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hash.h — the hash that the format keeps of a key: XXH3-64 with seed 0, from libxxhash, inlined here because short keys
- * are hashed on the way to every read. */
+/* hash.h — the hash that the format keeps of a key: XXH3-64 with seed 0, from libxxhash, inlined here because short
+ * keys are hashed on the way to every read. */
 #ifndef SDI_HASH_H
 #define SDI_HASH_H
 

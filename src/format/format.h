@@ -13,8 +13,8 @@
  * What this module knows: bytes and offsets. What it must not know: files, maps, keys, who reads and writes.
  *
  * Invariants
- *   F1  Bytes from disk are input: sdi_decode() is the only function that turns them into offsets, and it gives out only
- *       offsets that satisfy  prev <= start < end < tail,  prev = 0 or prev >= 21.
+ *   F1  Bytes from disk are input: sdi_decode() is the only function that turns them into offsets, and it gives out
+ *       only offsets that satisfy  prev <= start < end < tail,  prev = 0 or prev >= 21.
  *   F2  No other file derives start from prev, or tail from end.
  */
 #ifndef SDI_FORMAT_H
@@ -106,10 +106,10 @@ bool sdi_checksum_matches(const uint8_t *file, const sdi_record *record, sdi_crc
 /* Whether the entry at `end` has its checksum under another payload alignment than this build's. */
 bool sdi_fits_other_alignment(const uint8_t *file, uint64_t end);
 
-/* A batch is made visible by its last write, which puts the true `prev` into the metadata of its first entry. Until then
- * the field holds this. Where the 8 bytes lie across a 512-byte sector, only those in the second sector differ from the
- * true ones, for one sector is what a disk writes at once; they hold the highest byte, so that the link is never
- * plausible. Returns the number of bytes at the field's beginning that are true already. */
+/* A batch is made visible by its last write, which puts the true `prev` into the metadata of its first entry. Until
+ * then the field holds this. Where the 8 bytes lie across a 512-byte sector, only those in the second sector differ
+ * from the true ones, for one sector is what a disk writes at once; they hold the highest byte, so that the link is
+ * never plausible. Returns the number of bytes at the field's beginning that are true already. */
 unsigned sdi_unpublished_prev(uint64_t field_offset, uint64_t prev, uint8_t field[8]);
 
 /* The first entry of a file is made visible by writing its first 8 payload bytes last. Until then they hold this mark,

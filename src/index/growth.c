@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "index/state.h"
+#include "os/os.h"
 
 /* Words of the directory per segment. Even hashes need no more than 4. */
 enum { WORDS_PER_SEGMENT = 64 };
@@ -85,7 +86,7 @@ typedef struct queue {
 enum { NO_SPLIT = 32 };
 
 static void append_by_hash(const queue *q, uint64_t offset) {
-    sdi_place place = sdi_place_of(sdi_load64(sdi_own_base(q->index) + offset));
+    sdi_place place = sdi_place_of(q->index->seed, sdi_load64(sdi_own_base(q->index) + offset));
     const filling *to = &q->halves[q->split == NO_SPLIT ? 0 : place.u >> (31 - q->split) & 1];
     append(to, sdi_home_line(place.home, to->lines_log2), sdi_tag(place.u, q->tag_base), offset);
 }
@@ -323,10 +324,11 @@ static bool start_large(sdi_index *index, uint64_t expected_keys) {
     return lay_out(&p, 0, 0);
 }
 
-sdi_index *sdi_index_create(uint64_t expected_keys, const uint8_t *base) {
+sdi_index *sdi_index_create_seeded(uint64_t expected_keys, const uint8_t *base, uint64_t seed) {
     sdi_index *index = calloc(1, sizeof *index);
     if (!index) return NULL;
     atomic_init(&index->base, base);
+    index->seed = sdi_seed_of(seed);
     bool small = expected_keys <= LIMIT_OF(slots_of(SDI_SEGMENT_LINES_LOG2));
     if (!(small ? start_small(index, expected_keys) : start_large(index, expected_keys))) {
         sdi_index_destroy(index);
@@ -334,6 +336,10 @@ sdi_index *sdi_index_create(uint64_t expected_keys, const uint8_t *base) {
     }
     count_bytes(index);
     return index;
+}
+
+sdi_index *sdi_index_create(uint64_t expected_keys, const uint8_t *base) {
+    return sdi_index_create_seeded(expected_keys, base, sdi_unique_number());
 }
 
 void sdi_index_destroy(sdi_index *index) {

@@ -9,7 +9,8 @@
  *
  * Invariants
  *   X1  A key that is in the index is found by every lookup that begins after its put returned.
- *   X2  A put of a key that is there replaces its offset by one 8-byte store: a reader finds the old one or the new one.
+ *   X2  A put of a key that is there replaces its offset by one 8-byte store: a reader finds the old one or the new
+ *       one.
  *   X3  Slots are never emptied: keys leave the index only with the index. (A deleted key's slot points to its
  *       tombstone.)
  *   X4  Memory that a reader may still look at is never given back before sdi_index_destroy(); memory that is used
@@ -33,6 +34,9 @@ typedef struct sdi_index sdi_index;
 /* An empty index, sized for `expected_keys` (0: grows from a few hundred bytes). `base` may be NULL as long as nothing
  * is in it. NULL when there is no memory. */
 sdi_index *sdi_index_create(uint64_t expected_keys, const uint8_t *base);
+/* The same with a seed that is chosen, not drawn: for tests, so that a failure can be had again. Whoever knows the seed
+ * can choose hashes that lie in each other's way. */
+sdi_index *sdi_index_create_seeded(uint64_t expected_keys, const uint8_t *base, uint64_t seed);
 void sdi_index_destroy(sdi_index *index);
 
 /* A new address for the same bytes, and more behind them. The old one must stay readable as long as a reader may be in

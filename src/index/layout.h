@@ -19,7 +19,7 @@
  *                     └───┴──────────┴───────┴────────────────────────┴────────────┘
  *                      6      5         5       42 (aligned to 64)        6 bits
  *
- * A key has two coordinates, both from its hash:
+ * A key has two coordinates, both from its hash and the seed of the index:
  *   u     where in the directory: its first `depth` bits choose the word. (Extendible hashing, Fagin et al. 1979.)
  *   home  the line of the segment where it is looked for first; then the next line, and so on, around the end, up to a
  *         line with an empty slot. The slots of a line are taken from the first to the last, so one look at the last
@@ -94,12 +94,37 @@ static inline uint32_t sdi_spiral(uint32_t x) {
     return (uint32_t)(((uint64_t)x * slope) >> 32);
 }
 
-/* Hashes may be given by the user and need not be random: sequential numbers are likely. So both coordinates take in
- * all bits of the hash, by multiplication with unrelated constants. */
-static inline sdi_place sdi_place_of(uint64_t hash) {
+/* What makes the places of one index different from those of another, so that nobody who chooses hashes can choose
+ * places: hundreds of thousands of keys with the same home would be probed one after the other. */
+typedef struct sdi_seed {
+    uint64_t flip;
+    uint64_t factor; /* odd */
+} sdi_seed;
+
+#define SDI_HOME_FACTOR UINT64_C(0x9E3779B97F4A7C15)
+
+static inline uint64_t sdi_seed_mix(uint64_t z) {
+    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
+    return z ^ z >> 31;
+}
+
+static inline sdi_seed sdi_seed_of(uint64_t number) {
+    sdi_seed seed;
+    seed.flip = sdi_seed_mix(number + UINT64_C(0x9E3779B97F4A7C15));
+    seed.factor = sdi_seed_mix(number + UINT64_C(0x3C6EF372FE94F82A)) | 1;
+    return seed;
+}
+
+/* Hashes may be given by the user and need not be random: sequential numbers are likely, and spiteful ones possible. So
+ * u is the upper half of a product with a secret odd factor: any two hashes share its first n bits with a probability
+ * of at most 2^(1-n), whoever chose them (multiply-shift, Dietzfelbinger et al. 1997). The home folds that product, so
+ * that all bits count, and spreads it again: it is as secret, and keys with the same u differ in it. */
+static inline sdi_place sdi_place_of(sdi_seed seed, uint64_t hash) {
+    uint64_t product = (hash ^ seed.flip) * seed.factor;
     sdi_place place;
-    place.u = sdi_spiral((uint32_t)((hash * UINT64_C(0x9E3779B97F4A7C15)) >> 32));
-    place.home = ((uint32_t)hash ^ (uint32_t)(hash >> 32)) * 0x85EBCA6Bu;
+    place.u = sdi_spiral((uint32_t)(product >> 32));
+    place.home = (uint32_t)(((product ^ product >> 32) * SDI_HOME_FACTOR) >> 32);
     return place;
 }
 

@@ -21,7 +21,7 @@ typedef struct probe {
 } probe;
 
 static inline probe begin(const sdi_index *index, uint64_t hash) {
-    sdi_place place = sdi_place_of(hash);
+    sdi_place place = sdi_place_of(index->seed, hash);
     probe p;
     p.root = atomic_load_explicit(&index->root, memory_order_acquire);
     p.word_at = &p.root->words[sdi_directory_at(p.root, place.u)];

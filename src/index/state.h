@@ -20,17 +20,20 @@ enum { SDI_GROUP = 64 };
 /* What the writer knows of a segment; stands at the first of the segment's places in the directory. */
 typedef struct sdi_tally {
     uint32_t keys;
-    uint32_t pending; /* keys of the batch being reserved; 0 outside of that */
     uint32_t limit;   /* keys at which it is to grow; below its slots */
+    uint32_t pending; /* keys of the batch being reserved (writer.c); means nothing but in `round` */
+    uint32_t round;
 } sdi_tally;
 
 struct sdi_index {
     /* Read by everyone, written seldom: apart from what each put writes. */
     _Atomic(sdi_directory *) root;
     _Atomic(const uint8_t *) base;
+    sdi_seed seed; /* never changes */
     unsigned char apart[128];
 
     sdi_tally *tallies; /* one for each word of the directory */
+    uint32_t round;     /* how often keys to come were counted */
     sdi_segments memory;
     uint64_t directory_bytes; /* of all of them, and the tallies */
     _Atomic uint64_t keys;

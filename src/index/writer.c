@@ -2,8 +2,12 @@
 /* writer.c — room for keys, and their offsets. One thread at a time.
  *
  * Room: a segment has it as long as the keys in it and those to come stay within its limit. What is to come is counted
- * afresh in each reserve, so that a reserve that no put follows costs nothing for good. The limit is less than the
- * slots, and a put looks for an empty slot, not at the limit: so probes always end. */
+ * afresh in each reserve, so that a reserve that no put follows costs nothing for good:
+ *   1. Every key counts, as if all were new. Nearly always there is room for them, and no line was looked at.
+ *   2. Where there is not, only keys that are missing count, and a segment that they overfill grows. What it becomes
+ *      counts from there on.
+ *   3. From 1 again, until nothing grew in step 2.
+ * The limit is less than the slots, and a put looks for an empty slot, not at the limit: so probes always end. */
 #include <assert.h>
 
 #include "index/state.h"
@@ -18,34 +22,45 @@ static bool has_room(const sdi_tally *tally, uint32_t more) {
     return tally->keys < tally->limit && tally->limit - tally->keys >= more;
 }
 
-static void clear_pending(sdi_index *index, const uint64_t *hashes, size_t count) {
-    for (size_t i = 0; i < count; i++) tally_at(index, sdi_place_of(hashes[i]).u)->pending = 0;
+/* Of the tally's `pending`: step 1 found no room; the other bits count the keys that are missing. */
+#define OVERFULL (UINT32_C(1) << 31)
+
+/* With what is pending in this round, `unless_counted` for a segment that nothing was counted for yet. */
+static inline sdi_tally *tally_in_round(const sdi_index *index, uint32_t u, uint32_t unless_counted) {
+    sdi_tally *tally = tally_at(index, u);
+    if (tally->round != index->round) {
+        tally->round = index->round;
+        tally->pending = unless_counted;
+    }
+    return tally;
 }
 
-/* Whether there is room even if every key is new and no two are the same. */
+/* Step 1. */
 static bool surely_fits(sdi_index *index, const uint64_t *hashes, size_t count) {
-    if (count == 1) return has_room(tally_at(index, sdi_place_of(hashes[0]).u), 1);
     bool fits = true;
-    size_t i = 0;
-    for (; i < count && fits; i++) {
-        sdi_tally *tally = tally_at(index, sdi_place_of(hashes[i]).u);
-        fits = has_room(tally, ++tally->pending);
+    index->round++;
+    for (size_t i = 0; i < count; i++) {
+        sdi_tally *tally = tally_in_round(index, sdi_place_of(index->seed, hashes[i]).u, 0);
+        if (tally->pending == OVERFULL || has_room(tally, ++tally->pending)) continue;
+        tally->pending = OVERFULL;
+        fits = false;
     }
-    clear_pending(index, hashes, i);
     return fits;
 }
 
-/* Counts the keys that are not there yet, and grows each segment that they overfill. A segment that grew counts afresh
- * from there on: the counts are complete only when none did. */
-static simdrive_status make_room(sdi_index *index, const uint64_t *hashes, size_t count, bool *grew) {
+/* What no key has been counted for in this round is what has just grown. */
+static bool is_overfull(const sdi_index *index, uint32_t u) {
+    return tally_in_round(index, u, OVERFULL)->pending >= OVERFULL;
+}
+
+static simdrive_status count_missing(sdi_index *index, const uint64_t *hashes, size_t count, bool *grew) {
     sdi_index_hit hits[SDI_GROUP];
+    sdi_index_find_batch(index, hashes, count, hits);
     for (size_t i = 0; i < count; i++) {
-        if (i % SDI_GROUP == 0)
-            sdi_index_find_batch(index, hashes + i, count - i < SDI_GROUP ? count - i : SDI_GROUP, hits);
-        if (hits[i % SDI_GROUP].offset != SDI_INDEX_NONE) continue;
-        uint32_t u = sdi_place_of(hashes[i]).u;
-        sdi_tally *tally = tally_at(index, u);
-        if (has_room(tally, ++tally->pending)) continue;
+        if (hits[i].offset != SDI_INDEX_NONE) continue;
+        uint32_t u = sdi_place_of(index->seed, hashes[i]).u;
+        sdi_tally *tally = tally_in_round(index, u, OVERFULL);
+        if (has_room(tally, ++tally->pending - OVERFULL)) continue;
         simdrive_status status = sdi_index_grow_at(index, u);
         if (status != SIMDRIVE_OK) return status;
         *grew = true;
@@ -53,16 +68,30 @@ static simdrive_status make_room(sdi_index *index, const uint64_t *hashes, size_
     return SIMDRIVE_OK;
 }
 
+/* Step 2. */
+static simdrive_status make_room(sdi_index *index, const uint64_t *hashes, size_t count, bool *grew) {
+    uint64_t doubtful[SDI_GROUP];
+    size_t doubts = 0;
+    simdrive_status status = SIMDRIVE_OK;
+    for (size_t i = 0; i < count && status == SIMDRIVE_OK; i++) {
+        doubtful[doubts] = hashes[i];
+        doubts += is_overfull(index, sdi_place_of(index->seed, hashes[i]).u);
+        if (doubts < SDI_GROUP) continue;
+        status = count_missing(index, doubtful, doubts, grew);
+        doubts = 0;
+    }
+    return status == SIMDRIVE_OK ? count_missing(index, doubtful, doubts, grew) : status;
+}
+
 simdrive_status sdi_index_reserve(sdi_index *index, const uint64_t *hashes, size_t count) {
-    if (surely_fits(index, hashes, count)) return SIMDRIVE_OK;
-    simdrive_status status;
-    bool grew;
-    do {
+    if (count == 1 && has_room(tally_at(index, sdi_place_of(index->seed, hashes[0]).u), 1)) return SIMDRIVE_OK;
+    bool grew = true;
+    while (grew && !surely_fits(index, hashes, count)) {
         grew = false;
-        status = make_room(index, hashes, count, &grew);
-        clear_pending(index, hashes, count);
-    } while (status == SIMDRIVE_OK && grew);
-    return status;
+        simdrive_status status = make_room(index, hashes, count, &grew);
+        if (status != SIMDRIVE_OK) return status;
+    }
+    return SIMDRIVE_OK;
 }
 
 /* --- putting ----------------------------------------------------------------------------------------------------- */
@@ -70,7 +99,10 @@ simdrive_status sdi_index_reserve(sdi_index *index, const uint64_t *hashes, size
 typedef struct target {
     uint64_t word;
     sdi_slot *line; /* home */
-    unsigned tag;   /* there; of the slot, once that is known */
+    uint32_t u;
+    uint16_t tag; /* there; of the slot, once that is known */
+    uint8_t found; /* the slots in the home line that may be the key's */
+    uint8_t empty; /* the first empty slot there, unless it was taken meanwhile or the line is full */
 } target;
 
 static inline target target_of(const sdi_index *index, sdi_place place) {
@@ -78,8 +110,14 @@ static inline target target_of(const sdi_index *index, sdi_place place) {
     t.word = sdi_own_word(index, place.u);
     uint32_t line = sdi_home_line(place.home, sdi_word_lines_log2(t.word));
     t.line = sdi_word_segment(t.word) + (size_t)line * SDI_LINE_SLOTS;
-    t.tag = sdi_tag(place.u, sdi_word_tag_base(t.word));
+    t.u = place.u;
+    t.tag = (uint16_t)sdi_tag(place.u, sdi_word_tag_base(t.word));
     return t;
+}
+
+static inline void look_at_line(target *t) {
+    t->found = (uint8_t)sdi_line_match(t->line, t->tag);
+    t->empty = (uint8_t)sdi_line_first_empty(t->line);
 }
 
 static sdi_slot *slot_in_line(const sdi_index *index, sdi_slot *line, unsigned tag, uint64_t hash) {
@@ -92,8 +130,8 @@ static sdi_slot *slot_in_line(const sdi_index *index, sdi_slot *line, unsigned t
     return NULL;
 }
 
-/* The slot of the key, or the empty one where it would be put, and its tag. */
-static inline sdi_slot *slot_for(const sdi_index *index, target *t, uint64_t hash) {
+/* Line by line. */
+static sdi_slot *search(const sdi_index *index, target *t, uint64_t hash) {
     sdi_slot *line = t->line;
     for (;;) {
         sdi_slot *slot = slot_in_line(index, line, t->tag, hash);
@@ -103,8 +141,16 @@ static inline sdi_slot *slot_for(const sdi_index *index, target *t, uint64_t has
         sdi_slot *segment = sdi_word_segment(t->word);
         if (line == segment + ((size_t)SDI_LINE_SLOTS << sdi_word_lines_log2(t->word))) line = segment;
         assert(line != t->line);
-        t->tag = sdi_tag_further(t->tag);
+        t->tag = (uint16_t)sdi_tag_further(t->tag);
     }
+}
+
+/* The slot of the key, or the empty one where it would be put, and its tag. A line that still has the empty slot it had
+ * when it was looked at has no other key since. */
+static inline sdi_slot *slot_for(const sdi_index *index, target *t, uint64_t hash) {
+    sdi_slot *empty = &t->line[t->empty];
+    if (t->found == 0 && atomic_load_explicit(empty, memory_order_relaxed) == 0) return empty;
+    return search(index, t, hash);
 }
 
 /* Release order: a reader that sees the offset sees the base that covers it, and the bytes there. */
@@ -113,79 +159,99 @@ static inline void set_slot(sdi_slot *slot, const target *t, uint64_t offset) {
     atomic_store_explicit(slot, sdi_slot_make(t->tag, offset), memory_order_release);
 }
 
-static inline void count_key(sdi_index *index, const target *t, uint32_t u) {
-    sdi_tally_of(index, t->word, u)->keys++;
-    atomic_store_explicit(&index->keys, atomic_load_explicit(&index->keys, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+static inline void count_keys(sdi_index *index, uint64_t more) {
+    uint64_t before = atomic_load_explicit(&index->keys, memory_order_relaxed);
+    atomic_store_explicit(&index->keys, before + more, memory_order_relaxed);
 }
 
-static inline uint64_t put_at(sdi_index *index, sdi_place place, uint64_t hash, uint64_t offset) {
-    target t = target_of(index, place);
-    sdi_slot *slot = slot_for(index, &t, hash);
+static inline uint64_t put_at(sdi_index *index, target *t, uint64_t hash, uint64_t offset) {
+    sdi_slot *slot = slot_for(index, t, hash);
     uint64_t old = sdi_slot_offset(atomic_load_explicit(slot, memory_order_relaxed));
-    set_slot(slot, &t, offset);
-    if (old == SDI_INDEX_NONE) count_key(index, &t, place.u);
+    set_slot(slot, t, offset);
+    if (old == SDI_INDEX_NONE) sdi_tally_of(index, t->word, t->u)->keys++;
     return old;
 }
 
 uint64_t sdi_index_put(sdi_index *index, uint64_t hash, uint64_t offset) {
-    return put_at(index, sdi_place_of(hash), hash, offset);
+    target t = target_of(index, sdi_place_of(index->seed, hash));
+    look_at_line(&t);
+    uint64_t old = put_at(index, &t, hash, offset);
+    if (old == SDI_INDEX_NONE) count_keys(index, 1);
+    return old;
 }
 
-/* Asks for the home lines, then for the metadata of the slots there that have the right tag. */
-static void prepare_group(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_place *places) {
-    target targets[SDI_GROUP];
+/* The targets of up to SDI_GROUP keys; returns how many. Asks for the home lines, then for what is needed next: the
+ * metadata of the slots there that have the right tag, or the line behind. */
+static size_t prepare_group(const sdi_index *index, const uint64_t *hashes, size_t count, target *targets) {
+    if (count > SDI_GROUP) count = SDI_GROUP;
     for (size_t i = 0; i < count; i++) {
-        places[i] = sdi_place_of(hashes[i]);
-        targets[i] = target_of(index, places[i]);
+        targets[i] = target_of(index, sdi_place_of(index->seed, hashes[i]));
         __builtin_prefetch(targets[i].line, 1);
     }
     const uint8_t *base = sdi_own_base(index);
     for (size_t i = 0; i < count; i++) {
-        const sdi_slot *line = targets[i].line;
-        unsigned found = sdi_line_match(line, targets[i].tag);
+        target *t = &targets[i];
+        look_at_line(t);
+        __builtin_prefetch(t->line + (sdi_line_is_full(t->line) ? SDI_LINE_SLOTS : 0), 1);
+        unsigned found = t->found;
         while (found) {
-            uint64_t slot = atomic_load_explicit(&line[sdi_next_match(&found)], memory_order_relaxed);
+            uint64_t slot = atomic_load_explicit(&t->line[sdi_next_match(&found)], memory_order_relaxed);
             sdi_prefetch_at(base, sdi_slot_offset(slot));
         }
     }
+    return count;
 }
 
 void sdi_index_put_batch(sdi_index *index, const uint64_t *hashes, const uint64_t *offsets, size_t count,
                          uint64_t *replaced) {
-    sdi_place places[SDI_GROUP];
-    for (size_t i = 0; i < count; i++) {
-        if (i % SDI_GROUP == 0)
-            prepare_group(index, hashes + i, count - i < SDI_GROUP ? count - i : SDI_GROUP, places);
-        replaced[i] = put_at(index, places[i % SDI_GROUP], hashes[i], offsets[i]);
+    target targets[SDI_GROUP];
+    uint64_t new_keys = 0;
+    for (size_t first = 0, group; first < count; first += group) {
+        group = prepare_group(index, hashes + first, count - first, targets);
+        for (size_t i = first; i < first + group; i++) {
+            replaced[i] = put_at(index, &targets[i - first], hashes[i], offsets[i]);
+            new_keys += replaced[i] == SDI_INDEX_NONE;
+        }
     }
+    count_keys(index, new_keys);
 }
 
-/* The offset that the key has already; otherwise puts it, growing first where that is due. */
-static simdrive_status add_at(sdi_index *index, sdi_place place, uint64_t hash, uint64_t offset, uint64_t *existing) {
-    target t = target_of(index, place);
-    sdi_slot *slot = slot_for(index, &t, hash);
-    *existing = sdi_slot_offset(atomic_load_explicit(slot, memory_order_relaxed));
-    if (*existing != SDI_INDEX_NONE) return SIMDRIVE_OK;
-    while (!has_room(sdi_tally_of(index, t.word, place.u), 1)) {
-        simdrive_status status = sdi_index_grow_at(index, place.u);
-        if (status != SIMDRIVE_OK) return status;
-        t = target_of(index, place);
-        slot = slot_for(index, &t, hash);
+static simdrive_status grow_for(sdi_index *index, uint32_t u) {
+    simdrive_status status = SIMDRIVE_OK;
+    while (status == SIMDRIVE_OK && !has_room(tally_at(index, u), 1)) status = sdi_index_grow_at(index, u);
+    return status;
+}
+
+/* The keys of a group, up to one that its segment has no room for; `done` are the ones before. */
+static bool add_group(sdi_index *index, target *targets, const uint64_t *hashes, const uint64_t *offsets, size_t count,
+                      uint64_t *existing, size_t *done) {
+    uint64_t new_keys = 0;
+    bool has_all = true;
+    for (*done = 0; *done < count; ++*done) {
+        size_t i = *done;
+        target *t = &targets[i];
+        sdi_slot *slot = slot_for(index, t, hashes[i]);
+        existing[i] = sdi_slot_offset(atomic_load_explicit(slot, memory_order_relaxed));
+        if (existing[i] != SDI_INDEX_NONE) continue;
+        sdi_tally *tally = sdi_tally_of(index, t->word, t->u);
+        has_all = has_room(tally, 1);
+        if (!has_all) break;
+        set_slot(slot, t, offsets[i]);
+        tally->keys++;
+        new_keys++;
     }
-    set_slot(slot, &t, offset);
-    count_key(index, &t, place.u);
-    return SIMDRIVE_OK;
+    count_keys(index, new_keys);
+    return has_all;
 }
 
 simdrive_status sdi_index_add_batch(sdi_index *index, const uint64_t *hashes, const uint64_t *offsets, size_t count,
                                     uint64_t *existing) {
-    sdi_place places[SDI_GROUP];
-    for (size_t i = 0; i < count; i++) {
-        if (i % SDI_GROUP == 0)
-            prepare_group(index, hashes + i, count - i < SDI_GROUP ? count - i : SDI_GROUP, places);
-        simdrive_status status = add_at(index, places[i % SDI_GROUP], hashes[i], offsets[i], &existing[i]);
-        if (status != SIMDRIVE_OK) return status;
+    target targets[SDI_GROUP];
+    simdrive_status status = SIMDRIVE_OK;
+    for (size_t first = 0, done; first < count && status == SIMDRIVE_OK; first += done) {
+        size_t group = prepare_group(index, hashes + first, count - first, targets);
+        if (!add_group(index, targets, hashes + first, offsets + first, group, existing + first, &done))
+            status = grow_for(index, targets[done].u);
     }
-    return SIMDRIVE_OK;
+    return status;
 }

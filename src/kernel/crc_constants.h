@@ -65,9 +65,7 @@ typedef struct sdi_crc_constants {
     sdi_join_pair join_128;  /* for streams of 128 bytes */
     sdi_join_pair join_1024; /* for streams of 1024 bytes */
 
-    uint32_t reflected;    /* pow(32): the same, as tables and bitwise code want it */
-    uint32_t order;        /* x^order mod P = 1 */
-    uint32_t byte_pow[32]; /* pow(8 << k): to move a checksum over 2^k bytes */
+    unsigned period_bits; /* pow(2^period_bits - 1) = 1: the powers repeat from there on */
 } sdi_crc_constants;
 
 extern const sdi_crc_constants sdi_crc_constants_of[2];
@@ -77,5 +75,11 @@ extern const sdi_crc_constants sdi_crc_constants_of[2];
 enum { SDI_SLICES = 16 };
 typedef uint32_t sdi_crc_slices[SDI_SLICES][256];
 extern const sdi_crc_slices sdi_crc_slices_of[2];
+
+/* power[k][d] is pow(8 * d * 256^k): it moves a checksum over as many bytes as the digit d stands for in place k of a
+ * length to the base 256. As the powers repeat, no length needs more digits. */
+enum { SDI_POWER_DIGITS = 4 };
+typedef uint32_t sdi_crc_powers[SDI_POWER_DIGITS][256];
+extern const sdi_crc_powers sdi_crc_powers_of[2];
 
 #endif

@@ -22,7 +22,8 @@ typedef enum sdi_crc_kind {
 /* One set of kernels. `crc` is the finished checksum of the bytes before (0 for none), as zlib's crc32() takes it, so
  * that f(f(0, a), b) is the checksum of a followed by b. Any pointer alignment, any size including 0. */
 typedef struct sdi_kernels {
-    const char *name; /* "avx512+vpclmulqdq", "avx2+vpclmulqdq", "avx2+pclmulqdq", "sse4.2+pclmulqdq", "sse2", "neon+pmull", "portable" */
+    /* "avx512+vpclmulqdq", "avx2+vpclmulqdq", "avx2+pclmulqdq", "sse4.2+pclmulqdq", "sse2", "neon+pmull", "portable" */
+    const char *name;
     void (*copy)(void *to, const void *from, size_t size); /* no overlap */
     uint32_t (*crc[2])(uint32_t crc, const void *data, size_t size);
     uint32_t (*copy_crc[2])(uint32_t crc, void *to, const void *from, size_t size); /* no overlap */

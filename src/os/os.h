@@ -75,6 +75,14 @@ struct sdi_os {
     simdrive_status (*lock)(const sdi_os *os, sdi_file *file);
     void (*unlock)(const sdi_os *os, sdi_file *file); /* before the file's last descriptor goes */
 
+    /* While a reader of another process looks at bytes behind the tail through a map, the file must not be cut, or the
+     * system would end that reader. He holds a share; who cuts claims the file first. Both wait for each other, the one
+     * who cuts not longer than a second: a reader that was stopped in the middle must not stop the writer. Hints: where
+     * the system has no such locks, nothing happens. */
+    void (*share_length)(const sdi_os *os, sdi_file *file);
+    void (*claim_length)(const sdi_os *os, sdi_file *file);
+    void (*release_length)(const sdi_os *os, sdi_file *file); /* ends either */
+
     /* All of `size` bytes, or an error; reading past the end gives ERROR_IO with os error 0. */
     simdrive_status (*read_at)(const sdi_os *os, sdi_file *file, uint64_t offset, void *buffer, size_t size);
     simdrive_status (*write_at)(const sdi_os *os, sdi_file *file, uint64_t offset, const void *data, size_t size);

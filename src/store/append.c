@@ -2,10 +2,12 @@
 /* append.c — how entries get into the file: laid out, gathered, written at the tail, published.
  *
  *   1  Decide which changes write something (a delete of a missing key does not), and where each entry will be.
- *   2  Make sure that nothing can fail later but the system's write: map, index, notes for snapshots, buffers.
- *   3  Write. Small payloads are copied, checksummed on the way, into one buffer; large ones are written from where they
- *      are, between the pieces of that buffer. An atomic batch of several entries goes in with the link of its first
- *      entry turned around (sdi_unpublished_prev), the first entry of a file with a mark in place of its first bytes.
+ *   2  Make sure that nothing can fail later but the system's write: map, index, notes for snapshots, buffers. Then
+ *      damaged bytes behind the tail are moved out of the way (writer.c).
+ *   3  Write. Small payloads are copied, checksummed on the way, into one buffer; large ones are written from where
+ *      they are, between the pieces of that buffer. An atomic batch of several entries goes in with the link of its
+ *      first entry turned around (sdi_unpublished_prev), the first entry of a file with a mark in place of its first
+ *      bytes. So does an entry that a loss of power could leave with another key (sdi_key_may_tear).
  *   4  Sync, where the policy wants it; then put the true bytes in; then sync again.
  *   5  Index, counters, tail: from here on readers find the entries.
  *
@@ -19,7 +21,8 @@ enum {
     BUFFER_BYTES = 1 << 20,   /* of small payloads and metadata, written at once */
     COPIED_PAYLOAD = 1 << 14, /* payloads up to this size are copied into the buffer */
     PIECES = 512,             /* gathered into one call */
-    HELD_BYTES = 8
+    HELD_BYTES = 8,
+    SECTOR = 512 /* bytes that a disk writes all or none of */
 };
 
 bool sdi_payload_storable(const void *data, size_t size) {
@@ -30,13 +33,23 @@ size_t sdi_first_write_hold(uint64_t tail, uint64_t payload_size) {
     return tail == 0 && payload_size >= HELD_BYTES ? HELD_BYTES : 0;
 }
 
+bool sdi_key_may_tear(uint64_t prev, uint64_t start, uint64_t end, uint64_t *payload_bytes) {
+    uint64_t boundary = (end / SECTOR + 1) * SECTOR, sector = boundary - SECTOR;
+    if (prev == 0 || boundary >= end + SDI_METADATA_SIZE) return false;
+    /* Bytes of the link that are lost with the sector. They must be zero, or the link leads elsewhere. */
+    uint64_t link_bytes = boundary > end + SDI_PREV_FIELD ? boundary - (end + SDI_PREV_FIELD) : 0;
+    if (link_bytes >= 8 || (prev & ((UINT64_C(1) << (8 * link_bytes)) - 1)) != 0) return false;
+    *payload_bytes = end - (start > sector ? start : sector);
+    return true;
+}
+
 /* --- buffers ----------------------------------------------------------------------------------------------------- */
 
 static simdrive_status grow_entries(sdi_scratch *scratch, size_t count) {
     if (count <= scratch->entry_capacity) return SIMDRIVE_OK;
     size_t capacity = scratch->entry_capacity ? scratch->entry_capacity : 64;
     while (capacity < count) capacity *= 2;
-    uint64_t **arrays[] = {&scratch->hashes, &scratch->ends, &scratch->sizes, &scratch->replaced};
+    uint64_t **arrays[] = {&scratch->placed, &scratch->hashes, &scratch->ends, &scratch->sizes, &scratch->replaced};
     for (unsigned i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         uint64_t *larger = realloc(*arrays[i], capacity * sizeof *larger);
         if (!larger) return SIMDRIVE_ERROR_NO_MEMORY; /* those that grew are used as they were */
@@ -71,20 +84,23 @@ typedef struct touched_keys {
     uint64_t *hashes;
     uint8_t *state; /* TOUCHED_... */
     size_t capacity;
+    unsigned shift; /* of a mixed hash, down to a slot */
 } touched_keys;
 
 enum { UNTOUCHED = 0, TOUCHED_LIVE = 1, TOUCHED_DELETED = 2 };
 
 static simdrive_status touched_begin(touched_keys *touched, size_t count) {
     touched->capacity = 16;
-    while (touched->capacity < 2 * count) touched->capacity *= 2;
+    touched->shift = 60;
+    for (; touched->capacity < 2 * count; touched->capacity *= 2) touched->shift--;
     touched->hashes = malloc(touched->capacity * sizeof *touched->hashes);
     touched->state = calloc(touched->capacity, 1);
     return touched->hashes && touched->state ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
 }
 
+/* The caller's hashes may be any numbers, in sequence for one: the highest bits of a product tell them all apart. */
 static uint8_t *touched_state(touched_keys *touched, uint64_t hash) {
-    size_t slot = (size_t)(hash >> 7) & (touched->capacity - 1);
+    size_t slot = (size_t)((hash * UINT64_C(0x9E3779B97F4A7C15)) >> touched->shift);
     while (touched->state[slot] != UNTOUCHED && touched->hashes[slot] != hash)
         slot = (slot + 1) & (touched->capacity - 1);
     touched->hashes[slot] = hash;
@@ -116,10 +132,19 @@ typedef struct append_job {
     size_t held;            /* first payload bytes that are written last */
     uint8_t held_bytes[HELD_BYTES];
     bool link_held;
+    bool key_may_tear; /* of an entry */
     /* what is gathered and not yet written */
     uint64_t write_offset;
     size_t used, run_start, piece_count;
 } append_job;
+
+/* Whether the key is all that an entry loses with the sector in which its metadata begins. */
+static bool loses_key_unnoticed(const simdrive_change *change, uint64_t prev, uint64_t start, uint64_t end) {
+    uint64_t zeros;
+    if (!sdi_key_may_tear(prev, start, end, &zeros)) return false;
+    if (change->operation == SIMDRIVE_DELETE) return true;
+    return sdi_is_zero((const uint8_t *)change->payload.data + change->payload.size - zeros, zeros);
+}
 
 static simdrive_status place_entry(append_job *append, size_t i) {
     const simdrive_change *change = &append->changes[i];
@@ -134,6 +159,7 @@ static simdrive_status place_entry(append_job *append, size_t i) {
     }
     if (size > SDI_OFFSET_MAX || start + size + SDI_METADATA_SIZE > SDI_OFFSET_MAX) return SIMDRIVE_ERROR_TOO_LARGE;
     append->ends[i] = start + size;
+    append->key_may_tear |= loses_key_unnoticed(change, prev, start, start + size);
     append->new_tail = start + size + SDI_METADATA_SIZE;
     append->buffered += append->new_tail - prev - (size > COPIED_PAYLOAD ? size : 0);
     if (append->entry_count++ == 0) append->first_end = append->ends[i];
@@ -155,7 +181,8 @@ static simdrive_status lay_out(append_job *append) {
     simdrive_status status = SIMDRIVE_OK;
     for (size_t i = 0; i < append->change_count; i++) {
         simdrive_operation operation = append->changes[i].operation;
-        if (operation != SIMDRIVE_PUT && operation != SIMDRIVE_DELETE) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+        if (operation != SIMDRIVE_PUT && operation != SIMDRIVE_DELETE)
+            return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
         has_deletes |= operation == SIMDRIVE_DELETE;
     }
     if (has_deletes) status = touched_begin(&touched, append->change_count);
@@ -255,6 +282,15 @@ static simdrive_status gather_entry(append_job *append, const simdrive_change *c
     return SIMDRIVE_OK;
 }
 
+/* Before the first bytes of a file that is synced, the mark alone: whatever sectors a crash leaves, it will be known.
+ * */
+simdrive_status sdi_mark_first_write(simdrive_store *store, sdi_generation *generation, uint64_t tail) {
+    if (tail != 0 || store->options.sync != SIMDRIVE_SYNC_COMMIT) return SIMDRIVE_OK;
+    simdrive_status status =
+        store->os->write_at(store->os, generation->file, 0, sdi_first_write_mark, sizeof sdi_first_write_mark);
+    return status == SIMDRIVE_OK ? sdi_sync_file(store, generation, 0) : status;
+}
+
 static simdrive_status write_entries(append_job *append) {
     uint64_t prev = append->tail;
     append->write_offset = append->tail;
@@ -267,47 +303,47 @@ static simdrive_status write_entries(append_job *append) {
     return flush(append);
 }
 
+simdrive_status sdi_write_held_link(sdi_generation *generation, uint64_t end, uint64_t prev) {
+    const sdi_os *os = generation->store->os;
+    uint8_t link[8];
+    unsigned kept = sdi_unpublished_prev(end + SDI_PREV_FIELD, prev, link);
+    sdi_store64(link, prev);
+    return os->write_at(os, generation->file, end + SDI_PREV_FIELD + kept, link + kept, sizeof link - kept);
+}
+
 /* Step 4: the bytes that make it valid. */
 static simdrive_status complete(append_job *append) {
     const sdi_os *os = append->store->os;
-    uint8_t link[8];
     if (append->held == 0 && !append->link_held)
         return sdi_sync_commit(append->store, append->generation, append->new_tail);
     simdrive_status status = SIMDRIVE_OK;
     if (append->store->options.sync == SIMDRIVE_SYNC_COMMIT)
         status = sdi_sync_file(append->store, append->generation, append->tail);
+    if (status == SIMDRIVE_OK && append->link_held)
+        status = sdi_write_held_link(append->generation, append->first_end, append->tail);
+    /* The mark goes last: as long as it is there, what was not finished is known. */
     if (status == SIMDRIVE_OK && append->held > 0)
         status = os->write_at(os, append->generation->file, 0, append->held_bytes, append->held);
-    if (status == SIMDRIVE_OK && append->link_held) {
-        unsigned kept = sdi_unpublished_prev(append->first_end + SDI_PREV_FIELD, append->tail, link);
-        sdi_store64(link, append->tail);
-        status = os->write_at(os, append->generation->file, append->first_end + SDI_PREV_FIELD + kept, link + kept,
-                              sizeof link - kept);
-    }
     if (status != SIMDRIVE_OK) return status;
     return sdi_sync_commit(append->store, append->generation, append->new_tail);
 }
 
 /* --- publication (step 5) ---------------------------------------------------------------------------------------- */
 
+/* Each counter is changed at most once, so that nobody sees an overwritten key counted twice, or not at all. */
 static void account(sdi_generation *generation, uint64_t size, uint64_t replaced) {
     sdi_counters *counters = &generation->counters;
     sdi_record before;
     bool was_live = replaced != SDI_INDEX_NONE &&
                     sdi_record_at(&generation->damage, sdi_base(generation), replaced, &before) && !before.tombstone;
+    uint64_t size_before = was_live ? sdi_record_size(&before) : 0;
     if (was_live) {
-        int64_t size_before = (int64_t)sdi_record_size(&before);
         sdi_count(&counters->stale_entries, 1);
-        sdi_count(&counters->stale_bytes, size_before);
-        sdi_count(&counters->live_bytes, -size_before);
-        sdi_count(&counters->entries, -1);
+        sdi_count(&counters->stale_bytes, (int64_t)size_before);
     }
-    if (size == 0) {
-        sdi_count(&counters->tombstones, 1);
-    } else {
-        sdi_count(&counters->entries, 1);
-        sdi_count(&counters->live_bytes, (int64_t)size);
-    }
+    if (size == 0) sdi_count(&counters->tombstones, 1);
+    if (was_live != (size > 0)) sdi_count(&counters->entries, was_live ? -1 : 1);
+    if (size != size_before) sdi_count(&counters->live_bytes, (int64_t)(size - size_before));
 }
 
 void sdi_publish_entries(sdi_generation *generation, const sdi_published *entries, size_t count, uint64_t tail) {
@@ -332,7 +368,7 @@ static void condense(append_job *append) {
     }
 }
 
-/* Step 2, all that can fail without a trace. */
+/* Step 2, all that can fail without a trace; last, what leaves one. */
 static simdrive_status prepare(append_job *append) {
     sdi_scratch *scratch = &append->store->scratch;
     sdi_generation *generation = append->generation;
@@ -341,6 +377,7 @@ static simdrive_status prepare(append_job *append) {
     if (status == SIMDRIVE_OK) status = sdi_generation_map(generation, append->new_tail);
     if (status == SIMDRIVE_OK) status = sdi_superseded_reserve(generation, append->entry_count);
     if (status == SIMDRIVE_OK) status = sdi_index_reserve(generation->index, scratch->hashes, append->change_count);
+    if (status == SIMDRIVE_OK) status = sdi_clear_damaged_tail(append->store, generation);
     return status;
 }
 
@@ -353,13 +390,16 @@ simdrive_status sdi_append(simdrive_store *store, const simdrive_change *changes
     append.tail = append.new_tail = sdi_tail(append.generation);
     simdrive_status status = grow_entries(scratch, count);
     if (status != SIMDRIVE_OK) return status;
-    append.ends = scratch->ends;
+    append.ends = scratch->placed;
     status = lay_out(&append);
     if (status != SIMDRIVE_OK || append.entry_count == 0) return status;
     append.link_held = mode == SIMDRIVE_BATCH_ATOMIC && append.entry_count > 1;
+    /* Only between syncs is one write sure to come before another. In a new file the mark does the same. */
+    if (append.key_may_tear && append.tail > 0 && store->options.sync == SIMDRIVE_SYNC_COMMIT) append.link_held = true;
     status = prepare(&append);
     if (status != SIMDRIVE_OK) return status;
-    status = write_entries(&append);
+    status = sdi_mark_first_write(store, append.generation, append.tail);
+    if (status == SIMDRIVE_OK) status = write_entries(&append);
     if (status == SIMDRIVE_OK) status = complete(&append);
     if (status != SIMDRIVE_OK) return sdi_roll_back(store, append.generation, status);
     condense(&append);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* backup.c — a copy of the store up to its tail at one moment, while writers go on: bytes before a tail never change, so
- * copying them is all there is to do. In the kernel where it can, which shares the extents where the file system can. */
+/* backup.c — a copy of the store up to its tail at one moment, while writers go on: bytes before a tail never change,
+ * so copying them is all there is to do. In the kernel where it can, which shares the extents where the file system
+ * can. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,8 @@ typedef struct backup_job {
     const simdrive_work_options *options;
 } backup_job;
 
-static simdrive_status copy_step(backup_job *backup, uint64_t offset, uint8_t *buffer, bool *in_kernel, uint64_t *copied) {
+static simdrive_status copy_step(backup_job *backup, uint64_t offset, uint8_t *buffer, bool *in_kernel,
+                                 uint64_t *copied) {
     uint64_t wanted = backup->size - offset < SDI_PROGRESS_STEP ? backup->size - offset : SDI_PROGRESS_STEP;
     *copied = 0;
     if (*in_kernel) {

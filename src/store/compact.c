@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* compact.c — the store again, without what nobody can read, in a new file that takes the old one's place, while readers and
- * writers go on.
+/* compact.c — the store again, without what nobody can read, in a new file that takes the old one's place, while
+ * readers and writers go on.
  *
- *   1  Damaged tail moved aside, temporary files of compactions that died removed.
- *   2  The entries live at this moment are collected, oldest first; what they will take is added up. Nothing to gain, or
- *      no room for it: done.
- *   3  A new file with an unguessable name beside the store, locked, with the old one's rights. Entries are copied, their
- *      checksums verified and carried over, and put into a new index.
+ *   1  Temporary files of compactions that died are removed.
+ *   2  The entries live at this moment are collected, oldest first; what they will take is added up. Nothing to gain,
+ *      or no room for it: done.
+ *   3  A new file with an unguessable name beside the store, locked, with the old one's rights. Entries are copied,
+ *      their checksums verified and carried over, and put into a new index.
  *   4  What was written meanwhile, tombstones too, is copied in rounds, until little is left; the file is synced.
- *   5  Now the writer's place is taken: the last entries are copied, and synced. Writers wait for this alone.
+ *   5  Now the writer's place is taken: the last entries are copied, and synced. Writers wait for this alone. A damaged
+ *      tail, which would be gone with the old file, is moved aside as before a first write.
  *   6  The new file is renamed over the store (links resolved), the folder synced. A crash leaves the old file or the
  *      new one. Readers find the new generation; the old one goes with its last pin.
  *
@@ -25,6 +26,7 @@ enum {
     COPY_BUFFER = 1 << 20,
     COPIED_PAYLOAD = 1 << 16, /* larger payloads are written from where they are */
     COLLECT_GROUP = 256,
+    INDEX_GROUP = 4096, /* entries put into the new index together */
     SUFFIX_DIGITS = 16,
     CATCH_UP_ROUNDS = 16,       /* before writers are made to wait whatever is left */
     LITTLE_LEFT = 256 << 10,    /* bytes that may be copied while writers wait */
@@ -176,7 +178,7 @@ typedef struct copy_job {
     uint64_t tail;   /* of the new file */
     uint64_t reported, expected;
     const simdrive_work_options *options;
-    uint64_t hashes[COLLECT_GROUP], ends[COLLECT_GROUP], sizes[COLLECT_GROUP], replaced[COLLECT_GROUP];
+    uint64_t hashes[INDEX_GROUP], ends[INDEX_GROUP], sizes[INDEX_GROUP], replaced[INDEX_GROUP];
     size_t pending; /* entries not yet in the new index */
 } copy_job;
 
@@ -192,9 +194,11 @@ static simdrive_status copier_flush(copy_job *copier, const uint8_t *more, size_
     return status;
 }
 
+/* The index compares hashes in the file, so the entries must be there first. */
 static simdrive_status copier_index(copy_job *copier) {
     const sdi_published entries = {copier->hashes, copier->ends, copier->sizes, copier->replaced};
-    simdrive_status status = sdi_index_reserve(copier->to->index, copier->hashes, copier->pending);
+    simdrive_status status = copier_flush(copier, NULL, 0);
+    if (status == SIMDRIVE_OK) status = sdi_index_reserve(copier->to->index, copier->hashes, copier->pending);
     if (status != SIMDRIVE_OK) return status;
     sdi_publish_entries(copier->to, &entries, copier->pending, copier->tail);
     copier->pending = 0;
@@ -233,7 +237,7 @@ static simdrive_status copy_entry(copy_job *copier, const uint8_t *file, const s
     copier->sizes[copier->pending] = record->tombstone ? 0 : size;
     copier->ends[copier->pending++] = start + size;
     copier->tail = start + size + SDI_METADATA_SIZE;
-    return copier->pending == COLLECT_GROUP ? copier_index(copier) : SIMDRIVE_OK;
+    return copier->pending == INDEX_GROUP ? copier_index(copier) : SIMDRIVE_OK;
 }
 
 /* Copies entries given newest first, and leaves nothing in the buffers. */
@@ -252,7 +256,6 @@ static simdrive_status copy_entries(copy_job *copier, const kept_entries *kept) 
             status = sdi_report_progress(copier->options, done, copier->expected);
         }
     }
-    if (status == SIMDRIVE_OK) status = copier_flush(copier, NULL, 0);
     return status == SIMDRIVE_OK ? copier_index(copier) : status;
 }
 
@@ -304,11 +307,23 @@ static simdrive_status begin_copy(copy_job *copier, const kept_entries *kept) {
 
 /* --- taking the place (steps 5 and 6) ---------------------------------------------------------------------------- */
 
-static simdrive_status path_names(simdrive_store *store, const sdi_file_id *id, bool *same) {
+static simdrive_status path_names(simdrive_store *store, const sdi_file_id *id, bool *same, uint32_t *link_count) {
     sdi_file_info named;
     simdrive_status status = store->os->path_info(store->os, store->real_path, &named);
     *same = status == SIMDRIVE_OK && named.id.device == id->device && named.id.number == id->number;
+    if (status == SIMDRIVE_OK) *link_count = named.link_count;
     return status;
+}
+
+/* Whoever moved another file to the path meant it. And a name that the file has elsewhere would stay with the old one:
+ * two stores from then on, without anybody having been told. */
+static simdrive_status check_names(simdrive_store *store) {
+    bool ours;
+    uint32_t link_count = 0;
+    simdrive_status status = path_names(store, &store->file_id, &ours, &link_count);
+    if (status != SIMDRIVE_OK) return status;
+    if (!ours) return sdi_refuse(SIMDRIVE_ERROR_EXISTS);
+    return link_count > 1 ? sdi_refuse(SIMDRIVE_ERROR_UNSUPPORTED) : SIMDRIVE_OK;
 }
 
 static void poison(simdrive_store *store) {
@@ -319,20 +334,19 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
     const sdi_os *os = store->os;
     sdi_file_info info;
     simdrive_status status = os->info(os, to->file, &info);
-    /* Whoever moved another file to the path meant it. */
-    bool ours = false;
-    if (status == SIMDRIVE_OK) status = path_names(store, &store->file_id, &ours);
-    if (status == SIMDRIVE_OK && !ours) status = SIMDRIVE_ERROR_EXISTS;
+    if (status == SIMDRIVE_OK) status = check_names(store);
     if (status != SIMDRIVE_OK) return status;
     /* A network file system may report a failure of what it has done. The name tells. */
     status = os->rename(os, temporary, store->real_path);
     if (status != SIMDRIVE_OK) {
         bool is_new;
-        if (path_names(store, &info.id, &is_new) != SIMDRIVE_OK) poison(store); /* which file would be written? */
+        uint32_t link_count;
+        /* When the name does not tell either, nobody knows which file a write would go to. */
+        if (path_names(store, &info.id, &is_new, &link_count) != SIMDRIVE_OK) poison(store);
         if (!is_new) return status;
     }
-    /* The name is the new file's now, and nothing may fail any more. When the folder cannot be synced, a crash may bring
-     * the old file back, and what is written from now on would be lost with the new one: so nothing is. */
+    /* The name is the new file's now, and nothing may fail any more. When the folder cannot be synced, a crash may
+     * bring the old file back, and what is written from now on would be lost with the new one: so nothing is. */
     status = os->sync_folder_of(os, store->real_path);
     if (status != SIMDRIVE_OK) poison(store);
     store->file_id = info.id;
@@ -350,6 +364,7 @@ static simdrive_status finish(copy_job *copier, uint64_t low, const char *tempor
     simdrive_status status = low < high ? copy_since(copier, low, high) : SIMDRIVE_OK;
     if (status == SIMDRIVE_OK && low < high) status = os->sync(os, copier->to->file);
     if (status == SIMDRIVE_OK && copier->tail >= high) return SIMDRIVE_END; /* no gain after all */
+    if (status == SIMDRIVE_OK) status = sdi_clear_damaged_tail(copier->store, copier->from);
     return status == SIMDRIVE_OK ? swap(copier->store, copier->from, copier->to, temporary) : status;
 }
 
@@ -357,28 +372,35 @@ static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, cons
                                const simdrive_work_options *options, uint64_t *saved) {
     const sdi_os *os = store->os;
     char *temporary = temporary_path(store);
-    copy_job copier = {.store = store, .from = from, .options = options};
-    copier.to = temporary ? sdi_generation_create(store) : NULL;
-    simdrive_status status = copier.to ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
-    if (status == SIMDRIVE_OK) status = os->open(os, temporary, SDI_OPEN_CREATE_NEW, 0600, &copier.to->file);
+    copy_job *copier = calloc(1, sizeof *copier);
+    sdi_generation *to = temporary && copier ? sdi_generation_create(store) : NULL;
+    simdrive_status status = to ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+    if (status == SIMDRIVE_OK) status = os->open(os, temporary, SDI_OPEN_CREATE_NEW, 0600, &to->file);
     bool exists = status == SIMDRIVE_OK, swapped = false;
-    if (status == SIMDRIVE_OK) status = begin_copy(&copier, kept);
-    if (status == SIMDRIVE_OK) status = catch_up(&copier, &low);
+    if (status == SIMDRIVE_OK) {
+        copier->store = store;
+        copier->from = from;
+        copier->to = to;
+        copier->options = options;
+        status = begin_copy(copier, kept);
+    }
+    if (status == SIMDRIVE_OK) status = catch_up(copier, &low);
     if (status == SIMDRIVE_OK) status = sdi_place_take_patiently(store);
     if (status == SIMDRIVE_OK) {
         uint64_t old_size = sdi_tail(from);
-        status = finish(&copier, low, temporary);
-        swapped = atomic_load_explicit(&store->current, memory_order_relaxed) == copier.to;
-        if (swapped) *saved = old_size - copier.tail;
+        status = finish(copier, low, temporary);
+        swapped = atomic_load_explicit(&store->current, memory_order_relaxed) == to;
+        if (swapped) *saved = old_size - copier->tail;
         sdi_place_leave(store);
     }
     if (!swapped) {
         int os_error = sdi_get_os_error();
         if (exists) os->unlink(os, temporary);
-        if (copier.to) sdi_generation_retire(copier.to);
+        if (to) sdi_generation_retire(to);
         sdi_set_os_error(os_error);
     }
-    free(copier.buffer);
+    if (copier) free(copier->buffer);
+    free(copier);
     free(temporary);
     return status == SIMDRIVE_END ? SIMDRIVE_OK : status;
 }
@@ -402,7 +424,8 @@ static simdrive_status compact(simdrive_store *store, const simdrive_work_option
     uint64_t tail = sdi_snapshot_tail(snapshot);
     status = collect(snapshot, &kept);
     if (status == SIMDRIVE_OK && kept.new_size < tail) {
-        status = check_space(store, from, kept.new_size);
+        status = check_names(store);
+        if (status == SIMDRIVE_OK) status = check_space(store, from, kept.new_size);
         if (status == SIMDRIVE_OK) status = rewrite(store, from, &kept, tail, options, saved);
     }
     sdi_snapshot_end(snapshot);
@@ -416,12 +439,14 @@ simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_opti
     if (saved_bytes) *saved_bytes = 0;
     if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_take_work_options(given, &options);
-    /* The place is taken for what every first write does, and to see that the store can be written. */
+    /* The place is taken to see that the store can be written. */
     if (status == SIMDRIVE_OK) status = sdi_place_take(store, true);
     if (status != SIMDRIVE_OK) return status;
+    sdi_mutex_lock(&store->mutex);
     bool alone = !store->compacting;
-    store->compacting = true;
-    sdi_place_leave(store);
+    if (alone) store->compacting = true;
+    sdi_place_free(store);
+    sdi_mutex_unlock(&store->mutex);
     if (!alone) return SIMDRIVE_ERROR_BUSY;
     status = compact(store, &options, &saved);
     sdi_mutex_lock(&store->mutex);

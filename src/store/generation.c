@@ -133,12 +133,17 @@ static void free_damage(sdi_damage_map *damage) {
     memset(damage, 0, sizeof *damage);
 }
 
+void sdi_generation_forget(sdi_generation *generation) {
+    sdi_index_destroy(generation->index);
+    generation->index = NULL;
+    free_damage(&generation->damage);
+}
+
 static void drain(sdi_generation *generation) {
     simdrive_store *store = generation->store;
     simdrive_entry nested = generation->nested;
-    sdi_index_destroy(generation->index);
+    sdi_generation_forget(generation);
     sdi_superseded_clear(&generation->superseded);
-    free_damage(&generation->damage);
     for (size_t i = 0; i < generation->map_count; i++)
         store->os->unmap(store->os, generation->maps[i].base, generation->maps[i].size);
     if (generation->file) store->os->close(store->os, generation->file);
@@ -191,6 +196,7 @@ void sdi_generation_retire(sdi_generation *generation) {
 static void free_scratch(sdi_scratch *scratch) {
     free(scratch->bytes);
     free(scratch->pieces);
+    free(scratch->placed);
     free(scratch->hashes);
     free(scratch->ends);
     free(scratch->sizes);

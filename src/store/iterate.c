@@ -31,8 +31,14 @@ simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out)
     return SIMDRIVE_OK;
 }
 
+/* Corrupt entries are left out, whether opening found them or the check on reading does. */
+static bool is_shown(const sdi_snapshot *snapshot, const sdi_record *record) {
+    const sdi_generation *generation = sdi_snapshot_pin(snapshot)->generation;
+    return !sdi_is_corrupt(&generation->damage, record->end) &&
+           sdi_passes_check(generation->store, sdi_snapshot_base(snapshot), record);
+}
+
 static simdrive_status next_record(simdrive_iterator *iterator, const sdi_record **record) {
-    const sdi_damage_map *damage = &sdi_snapshot_pin(iterator->snapshot)->generation->damage;
     for (;;) {
         if (iterator->next == iterator->count) {
             iterator->next = iterator->count = 0;
@@ -42,7 +48,7 @@ static simdrive_status next_record(simdrive_iterator *iterator, const sdi_record
             if (iterator->count == 0) return SIMDRIVE_END;
         }
         *record = &iterator->records[iterator->next++];
-        if (!sdi_is_corrupt(damage, (*record)->end)) return SIMDRIVE_OK;
+        if (is_shown(iterator->snapshot, *record)) return SIMDRIVE_OK;
     }
 }
 
@@ -99,7 +105,7 @@ static simdrive_status visit_records(visit_job *visit, unsigned thread, const sd
     sdi_pin *pin = sdi_snapshot_pin(visit->snapshot);
     for (size_t i = 0; i < count; i++) {
         simdrive_entry entry;
-        if (sdi_is_corrupt(&pin->generation->damage, records[i].end)) continue;
+        if (!is_shown(visit->snapshot, &records[i])) continue;
         sdi_entry_fill(&entry, sdi_snapshot_base(visit->snapshot), &records[i], pin);
         simdrive_status status = visit->visitor(visit->user, thread, &entry);
         if (status != SIMDRIVE_OK) return status;

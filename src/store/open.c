@@ -5,8 +5,8 @@
  *   1  Open, and for a writer lock it. Then look whether the path still names the locked file: a compaction by another
  *      process may have put a new one in its place in between. If so, begin again.
  *   2  Map it, and find its entries (recover.c).
- *   3  A writer is refused when the chain is broken in its middle; what lies behind the last entry is left for the first
- *      write to move aside (writer.c).
+ *   3  A writer is refused when the chain is broken in its middle; what lies behind the last entry is left for the
+ *      first write to move aside (writer.c).
  */
 #include <string.h>
 
@@ -27,13 +27,15 @@ bool sdi_take_struct(void *known, size_t known_size, const void *given, size_t g
 
 static simdrive_status take_options(const simdrive_open_options *given, simdrive_open_options *out) {
     memset(out, 0, sizeof *out);
-    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size))
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     out->struct_size = sizeof *out;
     if (out->read_only && (out->must_create || out->reset_foreign)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->must_create && out->must_exist) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->checksum < SIMDRIVE_CHECKSUM_DEFAULT || out->checksum > SIMDRIVE_CHECKSUM_CRC32)
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    if (out->sync < SIMDRIVE_SYNC_NONE || out->sync > SIMDRIVE_SYNC_INTERVAL) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->sync < SIMDRIVE_SYNC_NONE || out->sync > SIMDRIVE_SYNC_INTERVAL)
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync_interval_ms == 0) out->sync_interval_ms = INTERVAL_DEFAULT_MS;
     if (out->file_mode == 0) out->file_mode = FILE_MODE_DEFAULT;
     if (out->quarantine_max_bytes == 0) out->quarantine_max_bytes = SDI_QUARANTINE_DEFAULT;
@@ -51,7 +53,8 @@ char *sdi_path_with_suffix(const char *base, const char *suffix) {
 
 simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out) {
     memset(out, 0, sizeof *out);
-    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (given && !sdi_take_struct(out, sizeof *out, given, given->struct_size))
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return SIMDRIVE_OK;
 }
 
@@ -130,7 +133,7 @@ static bool refuses_writers(simdrive_damage damage) {
     return damage == SIMDRIVE_DAMAGE_MIDDLE || damage == SIMDRIVE_DAMAGE_AMBIGUOUS;
 }
 
-/* Step 2 and 3; the file is the generation's. */
+/* Steps 2 and 3; the file is the generation's. */
 static simdrive_status load(sdi_generation *generation, uint64_t size) {
     simdrive_store *store = generation->store;
     sdi_recovery recovery = {0};
@@ -141,6 +144,8 @@ static simdrive_status load(sdi_generation *generation, uint64_t size) {
     adopt(generation, &recovery);
     atomic_store_explicit(&store->damaged_tail, size - recovery.tail, memory_order_relaxed);
     if (!store->options.read_only && refuses_writers(recovery.damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
+    /* Beside a writer at work, what was found may be old by now. */
+    if (store->options.read_only && recovery.damage.kind <= SIMDRIVE_DAMAGE_TAIL) return sdi_keep_up(generation, size);
     return SIMDRIVE_OK;
 }
 
@@ -209,7 +214,10 @@ static simdrive_status open_and_lock(simdrive_store *store, sdi_file **out, uint
         bool created;
         simdrive_status status = open_file(store, &file, &created);
         if (status != SIMDRIVE_OK) return status;
-        if (!store->options.read_only) status = os->lock(os, file);
+        if (store->options.read_only)
+            os->share_length(os, file); /* until it is loaded */
+        else
+            status = os->lock(os, file);
         if (status == SIMDRIVE_OK) status = os->info(os, file, &info);
         if (status == SIMDRIVE_OK && !store->options.read_only) {
             status = os->path_info(os, store->path, &named);
@@ -221,15 +229,17 @@ static simdrive_status open_and_lock(simdrive_store *store, sdi_file **out, uint
                 continue;
             }
         }
-        /* A new file's name must last as long as what is synced into it. */
-        if (status == SIMDRIVE_OK && created && store->options.sync != SIMDRIVE_SYNC_NONE)
-            status = os->sync_folder_of(os, store->path);
+        if (status == SIMDRIVE_OK && !store->real_path) status = os->resolve(os, store->path, &store->real_path);
+        /* A file's name must last as long as what is synced into it. */
+        bool sync_name = created && store->options.sync != SIMDRIVE_SYNC_NONE;
+        if (status == SIMDRIVE_OK && sync_name) status = os->sync_folder_of(os, store->real_path);
         if (status != SIMDRIVE_OK) {
             os->close(os, file);
             return status;
         }
         store->file_id = info.id;
-        store->folder_unsynced = created && store->options.sync == SIMDRIVE_SYNC_NONE;
+        /* Whoever created a file that was there may not have synced its name. */
+        store->folder_unsynced = !store->options.read_only && !sync_name;
         *size = info.size;
         *out = file;
         return SIMDRIVE_OK;
@@ -237,11 +247,35 @@ static simdrive_status open_and_lock(simdrive_store *store, sdi_file **out, uint
     return SIMDRIVE_ERROR_LOCKED; /* replaced again and again: somebody is at work on it */
 }
 
+/* Whether a reader saw damage while the file was changing: then it may be none. */
+static bool look_again(sdi_generation *generation, uint64_t size) {
+    sdi_file_info info;
+    return generation->store->options.read_only && generation->damage.kind > SIMDRIVE_DAMAGE_TAIL &&
+           generation->store->os->info(generation->store->os, generation->file, &info) == SIMDRIVE_OK &&
+           info.size != size;
+}
+
+simdrive_status sdi_open_generation(sdi_generation *generation) {
+    simdrive_store *store = generation->store;
+    uint64_t size = 0;
+    simdrive_status status = open_and_lock(store, &generation->file, &size);
+    if (status != SIMDRIVE_OK) return status;
+    status = load(generation, size);
+    for (unsigned i = 0; i < OPEN_ATTEMPTS && status == SIMDRIVE_OK && look_again(generation, size); i++) {
+        sdi_file_info info;
+        sdi_generation_forget(generation);
+        status = store->os->info(store->os, generation->file, &info);
+        size = info.size;
+        if (status == SIMDRIVE_OK) status = load(generation, size);
+    }
+    if (store->options.read_only) store->os->release_length(store->os, generation->file);
+    return status;
+}
+
 simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdrive_open_options *given,
                                  simdrive_store **out) {
     simdrive_open_options options;
     simdrive_store *store = NULL;
-    uint64_t size = 0;
     sdi_set_os_error(0);
     if (out) *out = NULL;
     if (!path || !*path || !out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
@@ -249,9 +283,7 @@ simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdr
     if (status == SIMDRIVE_OK) status = store_create(os, path, &options, &store);
     if (status != SIMDRIVE_OK) return status;
     sdi_generation *generation = sdi_generation_create(store);
-    status = generation ? open_and_lock(store, &generation->file, &size) : SIMDRIVE_ERROR_NO_MEMORY;
-    if (status == SIMDRIVE_OK) status = os->resolve(os, path, &store->real_path);
-    if (status == SIMDRIVE_OK) status = load(generation, size);
+    status = generation ? sdi_open_generation(generation) : SIMDRIVE_ERROR_NO_MEMORY;
     if (status == SIMDRIVE_OK) {
         sdi_generation_publish(generation);
         status = start_sync_thread(store);

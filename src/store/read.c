@@ -8,18 +8,19 @@
 
 enum { BATCH_GROUP = 64 };
 
+/* These have no status to refuse bytes that are not there with: NULL is the empty key, whatever its size. */
 uint64_t simdrive_hash_key(const void *key, size_t key_size) {
-    return sdi_hash(key, key_size);
+    return sdi_hash(key, key ? key_size : 0);
 }
 
 void simdrive_hash_keys(const simdrive_bytes *keys, size_t count, uint64_t *hashes) {
-    for (size_t i = 0; i < count; i++) hashes[i] = sdi_hash(keys[i].data, keys[i].size);
+    for (size_t i = 0; i < count; i++) hashes[i] = simdrive_hash_key(keys[i].data, keys[i].size);
 }
 
 void simdrive_namespaced_key(const void *name_space, size_t name_space_size, const void *key, size_t key_size,
                              unsigned char out[16]) {
-    sdi_store64(out, sdi_hash(name_space, name_space_size));
-    sdi_store64(out + 8, sdi_hash(key, key_size));
+    sdi_store64(out, simdrive_hash_key(name_space, name_space_size));
+    sdi_store64(out + 8, simdrive_hash_key(key, key_size));
 }
 
 static int compare_repair(const void *key, const void *element) {
@@ -32,13 +33,14 @@ static int compare_end(const void *key, const void *element) {
     return end < other ? -1 : end > other;
 }
 
+const sdi_repair *sdi_repair_at(const sdi_damage_map *damage, uint64_t end) {
+    if (damage->repair_count == 0) return NULL;
+    return bsearch(&end, damage->repairs, damage->repair_count, sizeof *damage->repairs, compare_repair);
+}
+
 bool sdi_record_at(const sdi_damage_map *damage, const uint8_t *base, uint64_t end, sdi_record *out) {
-    if (damage->repair_count > 0) {
-        const sdi_repair *repair =
-            bsearch(&end, damage->repairs, damage->repair_count, sizeof *damage->repairs, compare_repair);
-        if (repair) return sdi_decode_with_prev(base, end, repair->prev, out);
-    }
-    return sdi_decode(base, end, out);
+    const sdi_repair *repair = sdi_repair_at(damage, end);
+    return repair ? sdi_decode_with_prev(base, end, repair->prev, out) : sdi_decode(base, end, out);
 }
 
 bool sdi_is_corrupt(const sdi_damage_map *damage, uint64_t end) {
@@ -76,8 +78,7 @@ simdrive_status sdi_pin_record(simdrive_store *store, uint64_t hash, sdi_pin **o
     }
 }
 
-/* The check that `check_on_read` asks for. */
-static bool passes_check(const simdrive_store *store, const uint8_t *base, const sdi_record *record) {
+bool sdi_passes_check(const simdrive_store *store, const uint8_t *base, const sdi_record *record) {
     return !store->options.check_on_read || sdi_checksum_matches(base, record, store->checksum, NULL);
 }
 
@@ -90,7 +91,7 @@ simdrive_status simdrive_read_hash(simdrive_store *store, uint64_t key_hash, sim
     if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_pin_record(store, key_hash, &pin, &record, &base);
     if (status != SIMDRIVE_OK) return status;
-    if (!passes_check(store, base, &record)) {
+    if (!sdi_passes_check(store, base, &record)) {
         sdi_unpin(pin, 1);
         return SIMDRIVE_ERROR_CORRUPT;
     }
@@ -137,7 +138,7 @@ static bool find_group(simdrive_store *store, const sdi_generation *generation, 
     sdi_index_find_batch(generation->index, hashes, count, result->hits);
     for (size_t i = 0; i < count; i++) {
         simdrive_status status = sdi_judge_hit(generation, result->hits[i], &result->records[i]);
-        if (status == SIMDRIVE_OK && !passes_check(store, result->hits[i].base, &result->records[i]))
+        if (status == SIMDRIVE_OK && !sdi_passes_check(store, result->hits[i].base, &result->records[i]))
             status = SIMDRIVE_ERROR_CORRUPT;
         result->found[i] = status == SIMDRIVE_OK;
         result->found_count += status == SIMDRIVE_OK;
@@ -172,6 +173,13 @@ static const uint64_t *group_hashes(const simdrive_bytes *keys, const uint64_t *
     return space;
 }
 
+static bool keys_are_there(const simdrive_bytes *keys, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!keys[i].data && keys[i].size > 0) return false;
+    }
+    return true;
+}
+
 static simdrive_status read_batch(simdrive_store *store, const simdrive_bytes *keys, const uint64_t *hashes,
                                   size_t count, simdrive_entry *entries, size_t *found) {
     uint64_t space[BATCH_GROUP];
@@ -179,6 +187,10 @@ static simdrive_status read_batch(simdrive_store *store, const simdrive_bytes *k
     size_t found_count = 0, corrupt_count = 0;
     if (found) *found = 0;
     if (!store || (count > 0 && (!entries || (!keys && !hashes)))) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (keys && !keys_are_there(keys, count)) {
+        memset(entries, 0, count * sizeof *entries);
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    }
     for (size_t first = 0; first < count; first += BATCH_GROUP) {
         size_t group = count - first < BATCH_GROUP ? count - first : BATCH_GROUP;
         read_group(store, group_hashes(keys, hashes, first, group, space), group, entries + first, &result);
@@ -256,7 +268,7 @@ simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t k
                                      ? sdi_find_record(generation, key_hash, &record, &base)
                                      : SIMDRIVE_NOT_FOUND;
         if (status == SIMDRIVE_OK) {
-            if (!passes_check(session->store, base, &record)) return SIMDRIVE_ERROR_CORRUPT;
+            if (!sdi_passes_check(session->store, base, &record)) return SIMDRIVE_ERROR_CORRUPT;
             payload->data = base + record.start;
             payload->size = (size_t)sdi_record_size(&record);
             return SIMDRIVE_OK;
@@ -310,6 +322,29 @@ simdrive_status sdi_read_bytes(const sdi_generation *generation, uint64_t offset
     return SIMDRIVE_OK;
 }
 
+/* What `check_on_read` asks for where nothing may be read through the map. The part that is copied says nothing of the
+ * rest, so all of the payload is read, unless `whole` is it. */
+static simdrive_status check_by_reading(const sdi_generation *generation, const sdi_record *record,
+                                        const uint8_t *whole) {
+    enum { CHUNK = 1 << 16 };
+    uint64_t size = sdi_record_size(record);
+    uint32_t crc[2] = {0, 0};
+    uint8_t *buffer = whole ? NULL : malloc(CHUNK);
+    simdrive_status status = whole || buffer ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+    for (uint64_t done = 0; status == SIMDRIVE_OK && done < size;) {
+        size_t chunk = size - done < CHUNK ? (size_t)(size - done) : CHUNK;
+        const uint8_t *bytes = whole ? whole + done : buffer;
+        if (!whole) status = sdi_read_bytes(generation, record->start + done, buffer, chunk);
+        for (unsigned kind = 0; kind < 2 && status == SIMDRIVE_OK; kind++)
+            crc[kind] = sdi_crc((sdi_crc_kind)kind, crc[kind], bytes, chunk);
+        done += chunk;
+    }
+    free(buffer);
+    if (status == SIMDRIVE_OK && crc[0] != record->checksum && crc[1] != record->checksum)
+        status = sdi_refuse(SIMDRIVE_ERROR_CORRUPT);
+    return status;
+}
+
 /* Looking a key up touches metadata through the map: not when the file was cut short. */
 static simdrive_status check_length(simdrive_store *store) {
     sdi_pin *pin = sdi_pin_current(store);
@@ -330,13 +365,18 @@ simdrive_status simdrive_read_copy(simdrive_store *store, const void *key, size_
     size_t amount = 0;
     if (payload_size) *payload_size = 0;
     if (copied) *copied = 0;
-    if (!store || (!key && key_size > 0) || (!buffer && capacity > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (!store || (!key && key_size > 0) || (!buffer && capacity > 0))
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = check_length(store);
     if (status == SIMDRIVE_OK) status = sdi_pin_record(store, sdi_hash(key, key_size), &pin, &record, &base);
     if (status != SIMDRIVE_OK) return status;
     uint64_t size = sdi_record_size(&record);
     if (offset < size) amount = size - offset < capacity ? (size_t)(size - offset) : capacity;
     if (amount > 0) status = sdi_read_bytes(pin->generation, record.start + offset, buffer, amount);
+    if (status == SIMDRIVE_OK && amount > 0 && store->options.check_on_read) {
+        status = check_by_reading(pin->generation, &record, amount == size ? buffer : NULL);
+        if (status == SIMDRIVE_ERROR_CORRUPT) memset(buffer, 0, amount); /* damaged bytes are not given out */
+    }
     sdi_unpin(pin, 1);
     if (status != SIMDRIVE_OK) return status;
     if (payload_size) *payload_size = size;
@@ -401,7 +441,7 @@ void simdrive_entries_release(simdrive_entry *entries, size_t count) {
 }
 
 void simdrive_entry_clone(const simdrive_entry *entry, simdrive_entry *out) {
-    sdi_pin_again(entry->private_pin, 1);
+    if (entry->private_pin) sdi_pin_again(entry->private_pin, 1);
     *out = *entry;
 }
 
@@ -412,6 +452,7 @@ static uint64_t entry_end(const simdrive_entry *entry) {
 void simdrive_entry_metadata(const simdrive_entry *entry, simdrive_metadata *metadata) {
     const uint8_t *payload = entry->data;
     memset(metadata, 0, sizeof *metadata);
+    if (!payload) return;
     metadata->key_hash = sdi_load64(payload + entry->size);
     metadata->prev_offset = sdi_load64(payload + entry->size + SDI_PREV_FIELD);
     metadata->start = entry->private_start;
@@ -422,15 +463,15 @@ void simdrive_entry_metadata(const simdrive_entry *entry, simdrive_metadata *met
 }
 
 uint64_t simdrive_entry_key_hash(const simdrive_entry *entry) {
-    return sdi_load64((const uint8_t *)entry->data + entry->size);
+    return entry->data ? sdi_load64((const uint8_t *)entry->data + entry->size) : 0;
 }
 
 uint32_t simdrive_entry_checksum(const simdrive_entry *entry) {
-    return sdi_load32((const uint8_t *)entry->data + entry->size + SDI_CHECKSUM_FIELD);
+    return entry->data ? sdi_load32((const uint8_t *)entry->data + entry->size + SDI_CHECKSUM_FIELD) : 0;
 }
 
 uint64_t simdrive_entry_total_size(const simdrive_entry *entry) {
-    return (uint64_t)entry->size + SDI_METADATA_SIZE;
+    return entry->data ? (uint64_t)entry->size + SDI_METADATA_SIZE : 0;
 }
 
 void simdrive_entry_offset_range(const simdrive_entry *entry, uint64_t *start, uint64_t *end) {
@@ -444,6 +485,7 @@ void simdrive_entry_address_range(const simdrive_entry *entry, uintptr_t *start,
 }
 
 bool simdrive_entry_is_valid(const simdrive_entry *entry) {
+    if (!entry->data) return false;
     uint32_t stored = simdrive_entry_checksum(entry);
     return sdi_crc(SDI_CRC32C, 0, entry->data, entry->size) == stored ||
            sdi_crc(SDI_CRC32, 0, entry->data, entry->size) == stored;
@@ -453,7 +495,8 @@ simdrive_status simdrive_entry_elements(const simdrive_entry *entry, size_t elem
                                         size_t *count) {
     if (elements) *elements = NULL;
     if (count) *count = 0;
-    if (!entry || !entry->data || element_size == 0 || !elements || !count) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (!entry || !entry->data || element_size == 0 || !elements || !count)
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     size_t alignment = element_size & (~element_size + 1);
     if (alignment > SIMDRIVE_ALIGNMENT) alignment = SIMDRIVE_ALIGNMENT;
     if (entry->size % element_size != 0 || (uintptr_t)entry->data % alignment != 0) return SIMDRIVE_ERROR_UNALIGNED;

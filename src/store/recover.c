@@ -6,23 +6,25 @@
  *   2  One walk back to offset 0 checks every link and fills the index, newest first.
  *   3  The first entry must have its checksum: a chain that ends at 0 proves nothing by itself, for zeros and nested
  *      stores make such chains too. A chain that passes 1 to 3 is *valid*.
- *   4  Payloads in the last `check_window` bytes must have their checksums; those that do not are remembered as corrupt.
+ *   4  Payloads in the last `check_window` bytes must have their checksums; those that do not are remembered as
+ *      corrupt.
  *
  * When any of these fails, the long way (recover_damaged):
  *   5  Every offset, from the file's end down, is looked at as if it were a tail, until one is found whose entry is
  *      plausible, padded with zeros, and has its checksum. When its chain is valid, it is the answer, and what lies
  *      above it is a damaged tail.
  *   6  When its chain is broken further down, it is the top of a *run*. The run is followed down, every checksum looked
- *      at, to the entry where it breaks; the next tail is looked for below the last good entry. When the break is that of
- *      an unpublished batch (sdi_unpublished_prev) on top of a valid chain, or of an interrupted first write, all above
- *      it is a damaged tail like any other.
+ *      at, to the entry where it breaks; the next tail is looked for below the last good entry, and so on down to a
+ *      valid one. When every break on the way is of the kind that a crash makes, all above the valid tail is a damaged
+ *      tail like any other: the link of an unpublished batch (sdi_unpublished_prev), the mark of an interrupted first
+ *      write, or a sector of zeros where metadata must be, for metadata is never zero.
  *   7  Otherwise the store is damaged in its middle, and all runs are collected (collect_runs). At each break the next
- *      tail found tells what was damaged: the link of the last good entry, the link of the entry where it breaks, or more
- *      of it. Links are mended, the rest is remembered as corrupt.
+ *      tail found tells what was damaged: the link of the last good entry, the link of the entry where it breaks, or
+ *      more of it. Links are mended, the rest is remembered as corrupt.
  *
- * Time is linear in the file's size whatever the bytes are: a chain's verdict is remembered for each tail on it, so that
- * no entry is walked twice (verdicts); and when the payloads whose checksums are asked for add up to more than twice the
- * file, checkpoints of the file's running checksum give that of any range in constant time (ranges).
+ * Time is linear in the file's size whatever the bytes are: a chain's verdict is remembered for each tail on it, so
+ * that no entry is walked twice (verdicts); and when the payloads whose checksums are asked for add up to more than
+ * twice the file, checkpoints of the file's running checksum give that of any range in constant time (ranges).
  */
 #include "store/recover.h"
 
@@ -31,7 +33,10 @@
 enum {
     CHECKPOINT_STEP = 256, /* bytes between checkpoints of the running checksum */
     ADD_GROUP = 256,       /* entries handed to the index at once */
-    FEW_CANDIDATES = 4096  /* up to so many plausible tails, one checksum is proof enough */
+    FEW_CANDIDATES = 4096, /* up to so many plausible tails, one checksum is proof enough */
+    SECTOR = 512,          /* what a disk writes as a whole */
+    SAMPLE = 1000,         /* entries from which the number of all is estimated */
+    SAMPLE_SHARE = 64      /* an estimate rests on at least one in so many */
 };
 
 /* --- checksums of arbitrary ranges ------------------------------------------------------------------------------- */
@@ -179,6 +184,7 @@ typedef struct search_state {
     crc_ranges ranges;
     verdict_map verdicts;
     uint64_t candidates;   /* plausible tails whose checksum was tried */
+    uint64_t spare_steps;  /* offsets that may be looked at a second time, to tell a link from a payload */
     sdi_damage_map damage; /* runs, repairs and corrupt entries as collected so far */
 } search_state;
 
@@ -247,7 +253,8 @@ static simdrive_status judge_chain(search_state *search, uint64_t tail, bool *va
     for (position = tail; position != last; position = record.prev) {
         status = verdicts_set(&search->verdicts, position, *valid);
         if (status != SIMDRIVE_OK) return status;
-        sdi_decode(search->file, position - SDI_METADATA_SIZE, &record);
+        /* Decoded a moment ago; but the bytes are shared with whoever may write to the file. */
+        if (!sdi_decode(search->file, position - SDI_METADATA_SIZE, &record)) return SIMDRIVE_OK;
     }
     return last >= SDI_ENTRY_MIN ? verdicts_set(&search->verdicts, last, *valid) : SIMDRIVE_OK;
 }
@@ -260,6 +267,17 @@ static uint64_t skip_zeros(const uint8_t *file, uint64_t from) {
     if (byte == 0) return 0;
     uint64_t highest = byte - 1 + SDI_METADATA_SIZE; /* the last tail whose metadata includes that byte */
     return highest < from ? highest : from;
+}
+
+static simdrive_status has_plausible_predecessor(search_state *search, const sdi_record *record, bool *answer) {
+    sdi_record before;
+    *answer = record->prev == 0;
+    if (*answer) return SIMDRIVE_OK;
+    simdrive_status status = judge_chain(search, record->prev, answer);
+    if (status != SIMDRIVE_OK || *answer) return status;
+    *answer = sdi_decode(search->file, record->prev - SDI_METADATA_SIZE, &before) &&
+              sdi_padding_is_zero(search->file, &before);
+    return SIMDRIVE_OK;
 }
 
 /* Finds the highest tail from `from` down to `lowest` whose entry is plausible and has its checksum; 0 when there is
@@ -277,9 +295,11 @@ static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t l
             end = tail - SDI_METADATA_SIZE;
         }
         if (!sdi_decode(search->file, end, &record) || !sdi_padding_is_zero(search->file, &record)) continue;
-        bool right;
-        search->candidates++;
-        simdrive_status status = matches(search, &record, &right);
+        bool right = true;
+        simdrive_status status = SIMDRIVE_OK;
+        /* Where many offsets look like tails, most are not: ask for a predecessor that looks like an entry too. */
+        if (++search->candidates > FEW_CANDIDATES) status = has_plausible_predecessor(search, &record, &right);
+        if (status == SIMDRIVE_OK && right) status = matches(search, &record, &right);
         if (status != SIMDRIVE_OK) return status;
         if (right) {
             *found = tail;
@@ -298,8 +318,10 @@ typedef struct followed_run {
 
 /* Whether an entry without its checksum has it when it begins behind another tail than its link says. */
 static simdrive_status link_is_suspect(search_state *search, const sdi_record *record, bool *suspect) {
-    uint64_t below = record->end + 1;
+    uint64_t below = record->end + 1, steps = record->end - record->prev;
     *suspect = false;
+    if (steps > search->spare_steps) return SIMDRIVE_OK; /* a file made to keep us busy */
+    search->spare_steps -= steps;
     for (;;) {
         sdi_record mended;
         simdrive_status status = find_tail(search, below - 1, record->prev + 1, &below);
@@ -341,7 +363,8 @@ static simdrive_status is_passable(search_state *search, const sdi_record *upper
     return status == SIMDRIVE_OK && !other ? only_payload_damaged(search, record, answer) : status;
 }
 
-/* Follows a run from `top`, whose entry has its checksum. With `collect`, damaged payloads are noted and passed over. */
+/* Follows a run from `top`, whose entry has its checksum. With `collect`, damaged payloads are noted and passed over.
+ * */
 static simdrive_status follow_run(search_state *search, uint64_t top, bool collect, followed_run *out) {
     memset(out, 0, sizeof *out);
     for (uint64_t position = top; position != 0;) {
@@ -409,15 +432,84 @@ static bool has_first_write_mark(const search_state *search) {
            memcmp(search->file, sdi_first_write_mark, sizeof sdi_first_write_mark) == 0;
 }
 
-/* Whether a run breaks where an append was not finished, on top of `tail` (step 6). */
-static bool is_unfinished_append(const search_state *search, const followed_run *run, uint64_t tail) {
-    uint8_t field[8];
-    if (run->broken < SDI_ENTRY_MIN) return false;
-    uint64_t at = run->broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
-    uint64_t stored = sdi_load64(search->file + at);
-    sdi_unpublished_prev(at, tail, field);
-    if (tail != 0) return stored == sdi_load64(field);
-    return has_first_write_mark(search) && (stored == 0 || stored == sdi_load64(field));
+/* Whether the entry that ends at `broken` holds the first link of a batch that was not published on top of `tail`; or
+ * was while the machine stopped, which may leave some bytes of it turned around and some not. */
+static bool is_unpublished(const search_state *search, uint64_t broken, uint64_t tail) {
+    uint8_t published[8];
+    const uint8_t *field = search->file + broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
+    bool turned = false;
+    sdi_store64(published, tail);
+    for (unsigned i = 0; i < sizeof published; i++) {
+        if (field[i] != published[i] && field[i] != (uint8_t)~published[i]) return false;
+        turned |= field[i] != published[i];
+    }
+    return turned;
+}
+
+/* Whether bytes from `start` to `end` lie in a sector that is zero as a whole (but for what was there before, up to
+ * `tail`), as one is that was never written. */
+static bool has_zero_sector(const search_state *search, uint64_t start, uint64_t end, uint64_t tail) {
+    for (uint64_t sector = start - start % SECTOR; sector < end; sector += SECTOR) {
+        uint64_t from = sector < tail ? tail : sector, to = sector + SECTOR;
+        if (to > search->size) to = search->size;
+        if (from < to && sdi_is_zero(search->file + from, to - from)) return true;
+    }
+    return false;
+}
+
+/* Whether nothing can have stood between the tail found and where the good entry's link leads. Then it is the link
+ * that is damaged, and no crash does that. */
+static bool no_entry_between(uint64_t below, const followed_run *run) {
+    if (below + SDI_ENTRY_MIN > run->broken) return true;
+    bool only_padding = sdi_payload_start(below) == run->lowest.start;
+    return only_padding && run->broken - below != SDI_ENTRY_MIN; /* a tombstone fits into padding */
+}
+
+/* Whether an entry without its checksum misses a sector of its payload. Zeros may be its own, so its link must hold. */
+static simdrive_status payload_is_torn(search_state *search, uint64_t broken, sdi_record *record, bool *torn) {
+    bool suspect = false;
+    *torn = sdi_decode(search->file, broken - SDI_METADATA_SIZE, record) &&
+            has_zero_sector(search, record->start, record->end, record->prev);
+    if (!*torn) return SIMDRIVE_OK;
+    simdrive_status status = link_is_suspect(search, record, &suspect);
+    *torn = !suspect;
+    return status;
+}
+
+/* Step 6, from the first break down: whether all breaks are those of a crash, and the valid tail (or 0) below them. */
+static simdrive_status explain_breaks(search_state *search, followed_run *run, uint64_t *tail, bool *explained) {
+    *explained = false;
+    while (run->broken >= SDI_ENTRY_MIN) {
+        bool valid = false, torn = false;
+        uint64_t below, next, metadata = run->broken - SDI_METADATA_SIZE;
+        sdi_record record;
+        simdrive_status status = find_tail(search, run->lowest.start, 0, &below);
+        if (status == SIMDRIVE_OK && below != 0) status = judge_chain(search, below, &valid);
+        if (status != SIMDRIVE_OK) return status;
+        *tail = next = below;
+        if (no_entry_between(below, run)) return SIMDRIVE_OK;
+        *explained = (valid && is_unpublished(search, run->broken, below)) ||
+                     (below == 0 && (has_first_write_mark(search) || is_unpublished(search, run->broken, 0)));
+        if (*explained) return SIMDRIVE_OK;
+        if (!has_zero_sector(search, metadata, run->broken, below)) {
+            status = payload_is_torn(search, run->broken, &record, &torn);
+            if (status != SIMDRIVE_OK || !torn) return status;
+            *tail = next = record.prev;
+            status = next != 0 ? judge_chain(search, next, &valid) : SIMDRIVE_OK;
+            if (status != SIMDRIVE_OK) return status;
+            run->lowest = record;
+        } else if (below == 0) { /* the file's first sectors are missing */
+            *explained = true;
+            return SIMDRIVE_OK;
+        }
+        *explained = valid;
+        if (valid || next == 0) return SIMDRIVE_OK;
+        record = run->lowest;
+        status = follow_run(search, next, false, run);
+        if (status != SIMDRIVE_OK) return status;
+        if (run->proven == 0) run->lowest = record;
+    }
+    return SIMDRIVE_OK;
 }
 
 /* A valid chain of one entry, found after many tries, may be an accident. A longer one below it is then the better
@@ -443,8 +535,8 @@ static simdrive_status doubt_lonely_tail(search_state *search, uint64_t *tail, b
     }
 }
 
-/* Steps 5 and 6. OK with the tail of a valid chain (or 0 for an interrupted first write) in `tail`, or with `middle` set
- * and the top of the first run in `tail`. */
+/* Steps 5 and 6. OK with the tail of a valid chain (or 0 for an interrupted first write) in `tail`, or with `middle`
+ * set and the top of the first run in `tail`. */
 static simdrive_status locate(search_state *search, uint64_t *tail, simdrive_damage *damage) {
     uint64_t from = search->size;
     for (;;) {
@@ -456,6 +548,7 @@ static simdrive_status locate(search_state *search, uint64_t *tail, simdrive_dam
         if (status != SIMDRIVE_OK) return status;
         if (*tail == 0) {
             *damage = SIMDRIVE_DAMAGE_TAIL;
+            search->damage.keep_tail = true; /* the mark is a strong hint, and no proof */
             if (has_first_write_mark(search)) return SIMDRIVE_OK;
             return sdi_fits_other_alignment(search->file, search->size - SDI_METADATA_SIZE)
                        ? SIMDRIVE_ERROR_ALIGNMENT
@@ -474,15 +567,12 @@ static simdrive_status locate(search_state *search, uint64_t *tail, simdrive_dam
             from = *tail - 1;
             continue;
         }
-        status = find_tail(search, run.lowest.start, 0, &below);
-        if (status == SIMDRIVE_OK && below != 0) status = judge_chain(search, below, &valid);
+        bool explained = false;
+        status = explain_breaks(search, &run, &below, &explained);
         if (status != SIMDRIVE_OK) return status;
-        if ((valid || below == 0) && is_unfinished_append(search, &run, below)) {
-            *tail = below;
-            *damage = SIMDRIVE_DAMAGE_TAIL;
-        } else {
-            *damage = SIMDRIVE_DAMAGE_MIDDLE;
-        }
+        *damage = explained ? SIMDRIVE_DAMAGE_TAIL : SIMDRIVE_DAMAGE_MIDDLE;
+        search->damage.keep_tail = explained; /* there are whole entries in it */
+        if (explained) *tail = below;
         return SIMDRIVE_OK;
     }
 }
@@ -526,23 +616,29 @@ static simdrive_status builder_add(index_builder *builder, const sdi_record *rec
     return builder->count == ADD_GROUP ? builder_flush(builder) : SIMDRIVE_OK;
 }
 
-/* How many keys to make room for: from what the newest entries take each. */
+/* How many keys to make room for: from what the newest entries take each. A large estimate is made from more of them,
+ * for those written last may be small for once. */
 static uint64_t estimate_entries(const uint8_t *file, uint64_t tail) {
-    enum { SAMPLE = 1000 };
-    uint64_t position = tail, count = 0;
+    uint64_t position = tail, count = 0, wanted = SAMPLE, estimate = 0;
     sdi_record record;
-    while (position >= SDI_ENTRY_MIN && count < SAMPLE && sdi_decode(file, position - SDI_METADATA_SIZE, &record)) {
-        position = record.prev;
-        count++;
+    for (;;) {
+        while (count < wanted && position >= SDI_ENTRY_MIN && sdi_decode(file, position - SDI_METADATA_SIZE, &record)) {
+            position = record.prev;
+            count++;
+        }
+        if (count < wanted || position >= tail) return count;
+        estimate = (uint64_t)((double)tail / (double)(tail - position) * (double)count);
+        if (estimate / SAMPLE_SHARE <= count) break;
+        wanted = estimate / SAMPLE_SHARE;
     }
-    if (count < SAMPLE || position >= tail) return count;
-    /* A little less than the estimate: growing costs little, room for keys that are not there stays. */
-    return (uint64_t)((double)tail / (double)(tail - position) * SAMPLE * 0.9);
+    /* A little less: growing costs little, and room for keys that are not there stays. */
+    return estimate - estimate / 10;
 }
 
 static simdrive_status recovery_begin(sdi_recovery *out, const uint8_t *file, uint64_t tail) {
     memset(out, 0, sizeof *out);
     out->index = sdi_index_create(estimate_entries(file, tail), file);
+    if (!out->index) out->index = sdi_index_create(0, file); /* perhaps there are fewer */
     return out->index ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
 }
 
@@ -646,12 +742,13 @@ static simdrive_status recover_valid(search_state *search, uint64_t tail, simdri
     }
     sort_damage(&out->damage);
     out->damage.kind = damage;
+    out->damage.keep_tail = search->damage.keep_tail;
     return SIMDRIVE_OK;
 }
 
 static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
                                        sdi_recovery *out) {
-    search_state search = {.file = file, .size = size, .kind = options->likely};
+    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size};
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
     ranges_begin(&search.ranges, file, size);
@@ -683,4 +780,32 @@ simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recove
         return status;
     }
     return recover_damaged(file, size, options, out);
+}
+
+/* Whether the chain from `from` passes `tail`. Entries of a writer at work: a broken one is an append not yet
+ * published. */
+static bool leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
+    sdi_record record;
+    while (from > tail) {
+        if (from < SDI_ENTRY_MIN || !sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return false;
+        from = record.prev;
+    }
+    return from == tail;
+}
+
+simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t size, sdi_crc_kind likely,
+                                  uint64_t *new_tail) {
+    search_state search = {.file = file, .size = size, .kind = likely};
+    simdrive_status status = SIMDRIVE_OK;
+    uint64_t found = size + 1;
+    *new_tail = tail;
+    ranges_begin(&search.ranges, file, size);
+    search.ranges.budget = UINT64_MAX; /* checkpoints would read what was there before, too */
+    do {
+        status = find_tail(&search, found - 1, tail + 1, &found);
+    } while (status == SIMDRIVE_OK && found != 0 && !leads_to(file, found, tail));
+    if (status == SIMDRIVE_OK && found != 0) *new_tail = found;
+    ranges_end(&search.ranges);
+    verdicts_end(&search.verdicts);
+    return status;
 }

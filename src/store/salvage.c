@@ -131,25 +131,36 @@ static simdrive_status run(salvage_job *salvage) {
     return status;
 }
 
-simdrive_status simdrive_salvage(const char *path, const char *out_path, const simdrive_work_options *given,
-                                 simdrive_finding_handler handler, void *handler_user, simdrive_report *report) {
+static sdi_file *file_of(simdrive_store *store) {
+    return atomic_load_explicit(&store->current, memory_order_relaxed)->file;
+}
+
+simdrive_status sdi_salvage_with_os(const sdi_os *os, const char *path, const char *out_path,
+                                    const simdrive_work_options *given, simdrive_finding_handler handler,
+                                    void *handler_user, simdrive_report *report) {
     simdrive_work_options options;
     simdrive_open_options source = {.struct_size = sizeof source, .read_only = true, .verify_all = true};
-    simdrive_open_options target = {.struct_size = sizeof target, .must_create = true};
+    simdrive_open_options target = {.struct_size = sizeof target, .must_create = true, .file_mode = 0600};
     salvage_job salvage = {.options = &options, .handler = handler, .handler_user = handler_user};
-    if (!path || !out_path || (report && report->struct_size < sizeof(size_t))) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (!path || !out_path || (report && report->struct_size < sizeof(size_t)))
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_take_work_options(given, &options);
-    if (status == SIMDRIVE_OK) status = simdrive_open(path, &source, &salvage.from);
+    if (status == SIMDRIVE_OK) status = sdi_open_with_os(os, path, &source, &salvage.from);
     if (status != SIMDRIVE_OK) return status;
     target.checksum = salvage.from->checksum == SDI_CRC32 ? SIMDRIVE_CHECKSUM_CRC32 : SIMDRIVE_CHECKSUM_CRC32C;
-    status = simdrive_open(out_path, &target, &salvage.to);
+    status = sdi_open_with_os(os, out_path, &target, &salvage.to);
     if (status == SIMDRIVE_OK) {
-        status = run(&salvage);
+        status = os->copy_attributes(os, file_of(salvage.from), file_of(salvage.to));
+        if (status == SIMDRIVE_OK) status = run(&salvage);
         simdrive_close(salvage.to);
-        const sdi_os *os = sdi_os_native();
         if (status != SIMDRIVE_OK) os->unlink(os, out_path);
     }
     simdrive_close(salvage.from);
     if (report) sdi_give_report(&salvage.report, report);
     return status;
+}
+
+simdrive_status simdrive_salvage(const char *path, const char *out_path, const simdrive_work_options *options,
+                                 simdrive_finding_handler handler, void *handler_user, simdrive_report *report) {
+    return sdi_salvage_with_os(sdi_os_native(), path, out_path, options, handler, handler_user, report);
 }

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* snapshot.c — the live entries as of one moment, while writers go on.
  *
- * A snapshot is the pinned generation and its tail T at the beginning. It walks the chain down from T. An entry E of key K
- * was live at T when it was the newest of K then. The index knows the newest of K now, N:
+ * A snapshot is the pinned generation and its tail T at the beginning. It walks the chain down from T. An entry E of
+ * key K was live at T when it was the newest of K then. The index knows the newest of K now, N:
  *
  *      N = E             E is live: nothing newer was ever written.
  *      N below T         E is stale: N is newer than E, and was there at T.
  *      N at or above T   K was written after T. Whether E was the newest before, the index knows no more.
  *
- * For the last case the writer notes, while snapshots are being walked, each entry that it replaces, with the tail at which
- * it did so: E was live at T when it was replaced at T or later. (Tails are compared, for every snapshot begins between two
- * appends.) The notes go when no snapshot is left.
+ * For the last case the writer notes, while snapshots are being walked, each entry that it replaces, with the tail at
+ * which it did so: E was live at T when it was replaced at T or later. (Tails are compared, for every snapshot begins
+ * between two appends.) The notes go when no snapshot is left.
  *
  * Invariants
- *   N1  The writer sets `publishing` before it looks whether there are snapshots, and a snapshot counts itself before it
- *       looks at `publishing`. So either the writer notes what it replaces, or the snapshot waits for the end of these
- *       puts (microseconds; no system call is among them) and begins behind them.
+ *   N1  The writer sets `publishing` before it looks whether there are snapshots, and a snapshot counts itself before
+ *       it looks at `publishing`. So either the writer notes what it replaces, or the snapshot waits for the end of
+ *       these puts (microseconds; no system call is among them) and begins behind them.
  *   N2  An entry's replacement is noted before the index shows it.
  */
 #include <string.h>

@@ -17,7 +17,8 @@
  *       store: a reader that loses the race to pin may look at it at any time.
  *   S4  A pin is released in the slot in which it was taken. So the count of a slot never falls below zero, and a
  *       retired slot that reached zero stays there.
- *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and `damaged_tail`.
+ *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and
+ *       `damaged_tail`.
  *   S6  The mutex protects the writer's place alone. Nobody holds it while he works, nor a second lock with it.
  *   S7  A failed append leaves the file at its old length and everything in memory as it was, or poisons the handle.
  */
@@ -68,6 +69,7 @@ typedef struct sdi_repair {
 /* What is known of damage; all empty in a store that is whole. Immutable once the generation is published. */
 typedef struct sdi_damage_map {
     simdrive_damage kind;
+    bool keep_tail; /* what lies behind the tail is kept aside whatever its size */
     sdi_run *runs; /* of a damaged store only, newest first; NULL when the chain is whole */
     size_t run_count;
     sdi_repair *repairs; /* by end, ascending */
@@ -128,9 +130,23 @@ typedef struct sdi_scratch {
     size_t byte_capacity;
     simdrive_bytes *pieces;
     size_t piece_capacity;
-    uint64_t *hashes, *ends, *sizes, *replaced;
+    uint64_t *placed;                            /* of each change: end of its entry, or 0 */
+    uint64_t *hashes, *ends, *sizes, *replaced; /* of each entry */
     size_t entry_capacity;
 } sdi_scratch;
+
+/* A write that waits for its commit, on its caller's stack. */
+typedef struct sdi_request {
+    const simdrive_change *changes;
+    size_t count;
+    simdrive_batch_mode mode;
+    size_t applied; /* changes that wrote something */
+    uint64_t tail;  /* of the store behind them */
+    simdrive_status status;
+    int os_error;
+    bool done;
+    struct sdi_request *next;
+} sdi_request;
 
 struct simdrive_store {
     _Atomic(sdi_generation *) current;
@@ -140,14 +156,15 @@ struct simdrive_store {
     char *real_path; /* links resolved; NULL in memory */
     simdrive_open_options options;
     sdi_file_id file_id;   /* writer: of the file that `current` is on */
-    bool folder_unsynced;  /* writer: the file's name is new and not durable yet */
+    bool folder_unsynced;  /* writer: the file's name may not be durable yet */
 
     sdi_mutex mutex;
     sdi_condition place_free;
     bool place_taken;      /* under mutex */
     bool place_has_stream; /* under mutex: taken by a pushed stream */
     uint64_t place_owner;  /* under mutex: thread id */
-    bool compacting;       /* under the place; cleared under mutex */
+    sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
+    bool compacting;       /* under mutex */
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
     sdi_crc_kind checksum;        /* writer */
@@ -175,6 +192,9 @@ sdi_generation *sdi_generation_create(simdrive_store *store);
 
 /* Maps the file so that at least `size` bytes are covered, and more as it grows. */
 simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size);
+
+/* Drops what was found in the file, of one that nobody can have seen. */
+void sdi_generation_forget(sdi_generation *generation);
 
 /* From now on readers find this one. */
 void sdi_generation_publish(sdi_generation *generation);
@@ -235,7 +255,11 @@ static inline uint64_t sdi_tail(const sdi_generation *generation) {
 
 /* The record whose metadata is at `end`, repaired where it is known how. */
 bool sdi_record_at(const sdi_damage_map *damage, const uint8_t *base, uint64_t end, sdi_record *out);
+/* NULL when its link is as it should be. */
+const sdi_repair *sdi_repair_at(const sdi_damage_map *damage, uint64_t end);
 bool sdi_is_corrupt(const sdi_damage_map *damage, uint64_t end);
+/* The check that `check_on_read` asks for, true without it. */
+bool sdi_passes_check(const simdrive_store *store, const uint8_t *base, const sdi_record *record);
 
 /* The live record of a key, in a pinned generation: OK, NOT_FOUND or ERROR_CORRUPT. */
 simdrive_status sdi_find_record(const sdi_generation *generation, uint64_t hash, sdi_record *out,
@@ -267,16 +291,40 @@ static inline sdi_generation *sdi_entry_generation(const simdrive_entry *entry) 
 simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdrive_open_options *options,
                                  simdrive_store **out);
 
+/* simdrive_salvage() on another table. */
+simdrive_status sdi_salvage_with_os(const sdi_os *os, const char *path, const char *out_path,
+                                    const simdrive_work_options *options, simdrive_finding_handler handler,
+                                    void *handler_user, simdrive_report *report);
+
+/* Opens the store's path as the file of a new generation, and finds its entries. */
+simdrive_status sdi_open_generation(sdi_generation *generation);
+
+/* --- follow.c ---------------------------------------------------------------------------------------------------- */
+
+/* Adds what a writer in another process has appended, until the file's length stays; it was `size` at the last look.
+ * The length is shared. */
+simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size);
+
 /* --- writer.c: the writer's place -------------------------------------------------------------------------------- */
 
 /* Waits for the place and takes it: ERROR_READ_ONLY, ERROR_BUSY (this thread has it, or a pushed stream), and, for
- * `append`, ERROR_POISONED and what sdi_clear_damaged_tail() returns. */
+ * `append`, ERROR_POISONED. */
 simdrive_status sdi_place_take(simdrive_store *store, bool append);
 /* The same for an append, but waits for the end of a pushed stream of another thread too. */
 simdrive_status sdi_place_take_patiently(simdrive_store *store);
+/* The same for a reader that follows a writer: it changes what it knows of the store, not the store. */
+simdrive_status sdi_place_take_for_refresh(simdrive_store *store);
 void sdi_place_leave(simdrive_store *store);
+/* What must be so before an append; the place is taken. */
+simdrive_status sdi_place_ready(simdrive_store *store);
+/* Leaves the place; the mutex is held. */
+void sdi_place_free(simdrive_store *store);
 
-/* Moves damaged bytes behind the tail aside and cuts the file to its tail. Writer's place held. */
+/* Waits for the place, and appends the request's changes, together with those of others who wait (commit.c). */
+simdrive_status sdi_commit(simdrive_store *store, sdi_request *request);
+
+/* Moves damaged bytes behind the tail, if there are any, aside and cuts the file to its tail: right before the first
+ * write, when nothing else can be refused any more, for a call that fails changes nothing. Writer's place held. */
 simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *generation);
 
 /* Cuts the file back after a failed append; poisons the store when that fails. Returns `status`. */
@@ -307,6 +355,18 @@ void sdi_publish_entries(sdi_generation *generation, const sdi_published *entrie
 /* How many first bytes of a payload written at `tail` are held back until the entry is complete: see
  * sdi_first_write_mark. */
 size_t sdi_first_write_hold(uint64_t tail, uint64_t payload_size);
+
+/* Writes the mark of an unfinished first write, and syncs it, where that is due. To be taken back on failure. */
+simdrive_status sdi_mark_first_write(simdrive_store *store, sdi_generation *generation, uint64_t tail);
+
+/* A disk that loses power may write the second sector of an entry's metadata and not the first, in which part of the
+ * key's hash is. The checksum, which is the payload's, tells it unless that sector has nothing but zeros of payload and
+ * link in it, as with a tombstone. Whether it is so for an entry of these offsets, when the last `payload_bytes` of its
+ * payload are zero. Then its link is held back until it is synced. */
+bool sdi_key_may_tear(uint64_t prev, uint64_t start, uint64_t end, uint64_t *payload_bytes);
+
+/* Makes the link of the entry true that was written with sdi_unpublished_prev(). */
+simdrive_status sdi_write_held_link(sdi_generation *generation, uint64_t end, uint64_t prev);
 
 bool sdi_payload_storable(const void *data, size_t size);
 

@@ -2,15 +2,15 @@
 /* stream.c — payloads of any length through a small buffer: written (push and pull) and read.
  *
  * A written stream takes the writer's place, puts its bytes behind the tail as they come, and the metadata last. Until
- * then nothing of it can be found, after a crash either; giving up cuts the file back to the tail. The first payload of a
- * file begins with a mark until it is complete, like that of any first entry (append.c).
+ * then nothing of it can be found, after a crash either; giving up cuts the file back to the tail. The first payload
+ * of a file begins with a mark until it is complete, like that of any first entry (append.c).
  */
 #include <string.h>
 
 #include "digest/hash.h"
 #include "store/store.h"
 
-enum { DEFAULT_BUFFER = 1 << 20, SMALLEST_BUFFER = 4096 };
+enum { DEFAULT_BUFFER = 1 << 20, SMALLEST_BUFFER = 4096, MOST_ZEROS = 512 /* sdi_key_may_tear() asks for less */ };
 
 struct simdrive_stream {
     simdrive_store *store;
@@ -20,6 +20,7 @@ struct simdrive_stream {
     uint64_t size;  /* payload bytes so far */
     uint64_t offset; /* where the buffer's first byte goes */
     uint32_t crc;
+    uint64_t zeros; /* with which the payload ends so far; not counted further than MOST_ZEROS a piece */
     uint8_t first[sizeof sdi_first_write_mark]; /* bytes of the payload */
     uint8_t *buffer; /* of `capacity`, and room for the metadata behind it */
     size_t capacity, used;
@@ -67,8 +68,13 @@ static simdrive_status stream_flush(simdrive_stream *stream, const uint8_t *more
     if (size == 0) return SIMDRIVE_OK;
     /* Room is made ahead of the bytes, so that the last step cannot fail for want of it. */
     simdrive_status status = sdi_generation_map(stream->generation, stream->offset + size + SDI_METADATA_SIZE);
+    if (status == SIMDRIVE_OK) status = sdi_clear_damaged_tail(stream->store, stream->generation);
     if (status != SIMDRIVE_OK) return status;
-    stream->wrote = true;
+    if (!stream->wrote) {
+        stream->wrote = true;
+        status = sdi_mark_first_write(stream->store, stream->generation, stream->tail);
+        if (status != SIMDRIVE_OK) return status;
+    }
     status = os->write_pieces_at(os, stream->generation->file, stream->offset, pieces, more_size > 0 ? 2 : 1);
     if (status != SIMDRIVE_OK) return status;
     stream->offset += size;
@@ -76,14 +82,17 @@ static simdrive_status stream_flush(simdrive_stream *stream, const uint8_t *more
     return SIMDRIVE_OK;
 }
 
-/* The first bytes are kept aside, and those in the file are the mark. */
-static void hold_first(simdrive_stream *stream, const uint8_t *data, size_t size) {
+/* Takes notice of the next bytes of the payload. The first are kept aside, for those in the file are the mark. */
+static void notice(simdrive_stream *stream, const uint8_t *data, size_t size) {
+    size_t zeros = 0;
+    while (zeros < size && zeros < MOST_ZEROS && data[size - 1 - zeros] == 0) zeros++;
+    stream->zeros = zeros == size ? stream->zeros + zeros : zeros;
     for (size_t i = 0; i < size && stream->size + i < sizeof stream->first; i++)
         stream->first[stream->size + i] = data[i];
 }
 
-/* Turns bytes that lie in the buffer into the mark, where they are the first of the file. Less than a whole mark's worth
- * of payload is never flushed, for no buffer is that small. */
+/* Turns bytes that lie in the buffer into the mark, where they are the first of the file. Less than a whole mark's
+ * worth of payload is never flushed, for no buffer is that small. */
 static void mark_first(simdrive_stream *stream) {
     if (stream->tail == 0 && stream->offset == 0 && stream->size >= sizeof stream->first)
         memcpy(stream->buffer, sdi_first_write_mark, sizeof sdi_first_write_mark);
@@ -92,7 +101,7 @@ static void mark_first(simdrive_stream *stream) {
 static simdrive_status append_bytes(simdrive_stream *stream, const uint8_t *data, size_t size) {
     if (size > SDI_OFFSET_MAX || stream->offset + stream->used + size + SDI_METADATA_SIZE > SDI_OFFSET_MAX)
         return SIMDRIVE_ERROR_TOO_LARGE;
-    hold_first(stream, data, size);
+    notice(stream, data, size);
     while (size > 0) {
         size_t room = stream->capacity - stream->used;
         bool at_start = stream->tail == 0 && stream->offset == 0;
@@ -128,25 +137,36 @@ static bool stream_storable(const simdrive_stream *stream) {
     return stream->size > 1 || (stream->size == 1 && stream->first[0] != 0);
 }
 
+/* As in sdi_append(). */
+static bool must_hold_link(const simdrive_stream *stream, uint64_t end) {
+    uint64_t zeros;
+    return stream->store->options.sync == SIMDRIVE_SYNC_COMMIT &&
+           sdi_key_may_tear(stream->tail, sdi_payload_start(stream->tail), end, &zeros) && stream->zeros >= zeros;
+}
+
 /* Writes the rest and the metadata, and makes the entry visible. */
 static simdrive_status stream_finish(simdrive_stream *stream) {
     simdrive_store *store = stream->store;
     sdi_generation *generation = stream->generation;
     uint64_t end = stream->offset + stream->used, replaced = SDI_INDEX_NONE;
     size_t held = sdi_first_write_hold(stream->tail, stream->size);
+    bool link_held = must_hold_link(stream, end);
+    uint8_t *metadata = stream->buffer + stream->used;
     if (!stream_storable(stream)) return SIMDRIVE_ERROR_INVALID_PAYLOAD;
     simdrive_status status = sdi_superseded_reserve(generation, 1);
     if (status == SIMDRIVE_OK) status = sdi_index_reserve(generation->index, &stream->key_hash, 1);
     if (status != SIMDRIVE_OK) return status;
 
     mark_first(stream);
-    sdi_encode_metadata(stream->buffer + stream->used, stream->key_hash, stream->tail, stream->crc);
+    sdi_encode_metadata(metadata, stream->key_hash, stream->tail, stream->crc);
+    if (link_held) sdi_unpublished_prev(end + SDI_PREV_FIELD, stream->tail, metadata + SDI_PREV_FIELD);
     stream->used += SDI_METADATA_SIZE;
     status = stream_flush(stream, NULL, 0);
-    if (status == SIMDRIVE_OK && held > 0) {
-        if (store->options.sync == SIMDRIVE_SYNC_COMMIT) status = sdi_sync_file(store, generation, stream->tail);
-        if (status == SIMDRIVE_OK) status = store->os->write_at(store->os, generation->file, 0, stream->first, held);
-    }
+    if (status == SIMDRIVE_OK && (held > 0 || link_held) && store->options.sync == SIMDRIVE_SYNC_COMMIT)
+        status = sdi_sync_file(store, generation, stream->tail);
+    if (status == SIMDRIVE_OK && held > 0)
+        status = store->os->write_at(store->os, generation->file, 0, stream->first, held);
+    if (status == SIMDRIVE_OK && link_held) status = sdi_write_held_link(generation, end, stream->tail);
     if (status == SIMDRIVE_OK) status = sdi_sync_commit(store, generation, end + SDI_METADATA_SIZE);
     if (status != SIMDRIVE_OK) return status;
     const sdi_published entry = {&stream->key_hash, &end, &stream->size, &replaced};
@@ -225,7 +245,7 @@ static simdrive_status drain_source(simdrive_stream *stream, simdrive_source sou
         if (produced == 0) return SIMDRIVE_OK;
         if (stream->offset + stream->used + produced + SDI_METADATA_SIZE > SDI_OFFSET_MAX)
             return SIMDRIVE_ERROR_TOO_LARGE;
-        hold_first(stream, to, produced);
+        notice(stream, to, produced);
         stream->crc = sdi_crc(stream->store->checksum, stream->crc, to, produced);
         stream->used += produced;
         stream->size += produced;

@@ -13,13 +13,6 @@ typedef struct verify_job {
     simdrive_report report;
 } verify_job;
 
-static bool is_repaired(const sdi_damage_map *damage, uint64_t end) {
-    for (size_t i = 0; i < damage->repair_count; i++) {
-        if (damage->repairs[i].end == end) return true;
-    }
-    return false;
-}
-
 /* What is wrong with an entry; NULL when nothing is. */
 static const char *fault_of(const verify_job *verification, const sdi_record *record) {
     const sdi_damage_map *damage = &verification->generation->damage;
@@ -28,7 +21,7 @@ static const char *fault_of(const verify_job *verification, const sdi_record *re
         return "entry is lost: neither its link nor its checksum can be trusted";
     if (!sdi_checksum_matches(verification->file, record, verification->store->checksum, NULL))
         return "checksum does not match";
-    if (is_repaired(damage, record->end)) return "link to the entry before is damaged; the payload is intact";
+    if (sdi_repair_at(damage, record->end)) return "link to the entry before is damaged; the payload is intact";
     if (!sdi_padding_is_zero(verification->file, record)) return "padding is not zero; the payload is intact";
     return NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* write.c — the public writing calls: each takes the writer's place, appends changes, and leaves it. */
+/* write.c — the public writing calls: each becomes a list of changes that is committed as one. */
 #include <string.h>
 
 #include "digest/hash.h"
@@ -7,24 +7,23 @@
 
 enum { CHANGES_ON_STACK = 64 };
 
-/* Appends under the writer's place. */
 static simdrive_status apply(simdrive_store *store, const simdrive_change *changes, size_t count,
                              simdrive_batch_mode mode, size_t *applied, uint64_t *tail) {
+    sdi_request request = {.changes = changes, .count = count, .mode = mode};
     if (applied) *applied = 0;
-    simdrive_status status = sdi_place_take(store, true);
+    simdrive_status status = sdi_commit(store, &request);
     if (status != SIMDRIVE_OK) return status;
-    status = sdi_append(store, changes, count, mode, applied);
-    if (status == SIMDRIVE_OK && tail)
-        *tail = sdi_tail(atomic_load_explicit(&store->current, memory_order_relaxed));
-    sdi_place_leave(store);
-    return status;
+    if (applied) *applied = request.applied;
+    if (tail) *tail = request.tail;
+    return SIMDRIVE_OK;
 }
 
 simdrive_status simdrive_apply(simdrive_store *store, const simdrive_change *changes, size_t count,
                                simdrive_batch_mode mode, uint64_t *tail) {
     if (tail) *tail = 0;
     if (!store || (!changes && count > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    if (mode != SIMDRIVE_BATCH_ATOMIC && mode != SIMDRIVE_BATCH_PLAIN) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (mode != SIMDRIVE_BATCH_ATOMIC && mode != SIMDRIVE_BATCH_PLAIN)
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     return apply(store, changes, count, mode, NULL, tail);
 }
 
@@ -145,7 +144,8 @@ simdrive_status simdrive_copy(simdrive_store *store, const void *key, size_t key
                               uint64_t *tail) {
     simdrive_entry entry;
     if (tail) *tail = 0;
-    if (!store || !target || store == target || (!key && key_size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (!store || !target || store == target || (!key && key_size > 0))
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = read_verified(store, key, key_size, &entry);
     if (status != SIMDRIVE_OK) return status;
     status = simdrive_write_hash(target, simdrive_entry_key_hash(&entry), entry.data, entry.size, tail);
@@ -156,9 +156,10 @@ simdrive_status simdrive_copy(simdrive_store *store, const void *key, size_t key
 simdrive_status simdrive_transfer(simdrive_store *store, const void *key, size_t key_size, simdrive_store *target,
                                   uint64_t *tail) {
     if (tail) *tail = 0;
-    if (!store || !target || store == target || (!key && key_size > 0)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    /* The source's place is held, so that what is deleted is what was copied. The target's is taken and left within: two
-     * threads that transfer in opposite directions would wait for each other, hence the order by address. */
+    if (!store || !target || store == target || (!key && key_size > 0))
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    /* The source's place is held, so that what is deleted is what was copied. The target's is taken and left within:
+     * two threads that transfer in opposite directions would wait for each other, hence the order by address. */
     if (store->options.read_only || target->options.read_only) return SIMDRIVE_ERROR_READ_ONLY;
     bool source_first = (uintptr_t)store < (uintptr_t)target;
     simdrive_status status = sdi_place_take(source_first ? store : target, true);

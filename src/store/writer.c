@@ -12,7 +12,6 @@ enum { COPY_CHUNK = 1 << 20, QUARANTINE_NAMES = 1000 };
 
 static simdrive_status take(simdrive_store *store, bool append, bool patiently) {
     sdi_set_os_error(0);
-    if (store->options.read_only) return SIMDRIVE_ERROR_READ_ONLY;
     uint64_t self = sdi_thread_id();
     simdrive_status status = SIMDRIVE_OK;
     sdi_mutex_lock(&store->mutex);
@@ -26,27 +25,36 @@ static simdrive_status take(simdrive_store *store, bool append, bool patiently) 
     }
     sdi_mutex_unlock(&store->mutex);
     if (status != SIMDRIVE_OK || !append) return status;
-
-    if (atomic_load_explicit(&store->poisoned, memory_order_relaxed)) status = SIMDRIVE_ERROR_POISONED;
-    if (status == SIMDRIVE_OK && atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) > 0)
-        status = sdi_clear_damaged_tail(store, atomic_load_explicit(&store->current, memory_order_relaxed));
+    status = sdi_place_ready(store);
     if (status != SIMDRIVE_OK) sdi_place_leave(store);
     return status;
 }
 
+simdrive_status sdi_place_ready(simdrive_store *store) {
+    return atomic_load_explicit(&store->poisoned, memory_order_relaxed) ? SIMDRIVE_ERROR_POISONED : SIMDRIVE_OK;
+}
+
 simdrive_status sdi_place_take(simdrive_store *store, bool append) {
-    return take(store, append, false);
+    return store->options.read_only ? sdi_refuse(SIMDRIVE_ERROR_READ_ONLY) : take(store, append, false);
+}
+
+simdrive_status sdi_place_take_for_refresh(simdrive_store *store) {
+    return take(store, false, false);
 }
 
 simdrive_status sdi_place_take_patiently(simdrive_store *store) {
     return take(store, true, true);
 }
 
-void sdi_place_leave(simdrive_store *store) {
-    sdi_mutex_lock(&store->mutex);
+void sdi_place_free(simdrive_store *store) {
     store->place_taken = false;
     store->place_has_stream = false;
     sdi_condition_wake_all(&store->place_free);
+}
+
+void sdi_place_leave(simdrive_store *store) {
+    sdi_mutex_lock(&store->mutex);
+    sdi_place_free(store);
     sdi_mutex_unlock(&store->mutex);
 }
 
@@ -56,9 +64,17 @@ static void poison(simdrive_store *store) {
     atomic_store_explicit(&store->poisoned, true, memory_order_release);
 }
 
+/* Cuts the file, but not under the eyes of a reader. */
+static simdrive_status cut(simdrive_store *store, sdi_file *file, uint64_t size) {
+    store->os->claim_length(store->os, file);
+    simdrive_status status = store->os->truncate(store->os, file, size);
+    store->os->release_length(store->os, file);
+    return status;
+}
+
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status) {
     int os_error = sdi_get_os_error();
-    if (store->os->truncate(store->os, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) poison(store);
+    if (cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) poison(store);
     sdi_set_os_error(os_error);
     return status;
 }
@@ -96,7 +112,7 @@ simdrive_status simdrive_sync(simdrive_store *store, uint64_t *durable_tail) {
     uint64_t tail = sdi_tail(generation);
     if (atomic_load_explicit(&store->poisoned, memory_order_relaxed)) {
         status = SIMDRIVE_ERROR_POISONED;
-    } else if (tail != atomic_load_explicit(&store->durable_tail, memory_order_relaxed)) {
+    } else if (tail != atomic_load_explicit(&store->durable_tail, memory_order_relaxed) || store->folder_unsynced) {
         atomic_store_explicit(&store->unsynced, false, memory_order_relaxed);
         status = sdi_sync_file(store, generation, tail);
     }
@@ -157,7 +173,8 @@ static simdrive_status quarantine(simdrive_store *store, sdi_file *from, uint64_
 }
 
 /* Read with system calls: the bytes behind the tail may be in a hole that the medium cannot give. */
-static simdrive_status range_is_zero(simdrive_store *store, sdi_file *file, uint64_t offset, uint64_t size, bool *zero) {
+static simdrive_status range_is_zero(simdrive_store *store, sdi_file *file, uint64_t offset, uint64_t size,
+                                     bool *zero) {
     enum { CHUNK = 1 << 16 };
     uint8_t *buffer = malloc(CHUNK);
     simdrive_status status = buffer ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
@@ -173,6 +190,7 @@ static simdrive_status range_is_zero(simdrive_store *store, sdi_file *file, uint
 }
 
 simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *generation) {
+    if (atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0) return SIMDRIVE_OK;
     uint64_t tail = sdi_tail(generation);
     sdi_file_info info;
     bool zero = false;
@@ -181,12 +199,12 @@ simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *ge
     uint64_t size = info.size > tail ? info.size - tail : 0; /* an earlier attempt may have cut it */
     status = range_is_zero(store, generation->file, tail, size, &zero);
     if (status != SIMDRIVE_OK) return status;
-    if (!zero && size <= store->options.quarantine_max_bytes) {
+    if (!zero && (generation->damage.keep_tail || size <= store->options.quarantine_max_bytes)) {
         status = quarantine(store, generation->file, tail, size);
         if (status != SIMDRIVE_OK) return status;
         sdi_count(&store->quarantined, (int64_t)size);
     }
-    status = store->os->truncate(store->os, generation->file, tail);
+    status = cut(store, generation->file, tail);
     if (status != SIMDRIVE_OK) return status;
     atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
     return sdi_sync_file(store, generation, tail);

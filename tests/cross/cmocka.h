@@ -61,6 +61,16 @@ __attribute__((noreturn, unused)) static void cross_fail(const char *file, int l
 #define assert_memory_equal(a, b, size) cross_check(memcmp((a), (b), (size)) == 0, #a " is not " #b)
 #define assert_memory_not_equal(a, b, size) cross_check(memcmp((a), (b), (size)) != 0, #a " is " #b)
 
+__attribute__((unused)) static void cross_run_one(const struct CMUnitTest *test, void *state) {
+    printf("%s\n", test->name);
+    fflush(stdout);
+    if (setjmp(cross_skipped) == 0) {
+        test->run(&state);
+    } else {
+        printf("    skipped\n");
+    }
+}
+
 __attribute__((unused)) static int cross_run(const struct CMUnitTest *tests, size_t count, CMFixtureFunction set_up,
                                              CMFixtureFunction tear_down) {
     void *group_state = NULL;
@@ -68,14 +78,8 @@ __attribute__((unused)) static int cross_run(const struct CMUnitTest *tests, siz
     for (size_t i = 0; i < count; i++) {
         const struct CMUnitTest *test = &tests[i];
         void *state = group_state;
-        printf("%s\n", test->name);
-        fflush(stdout);
         if (test->set_up && test->set_up(&state) != 0) cross_fail(__FILE__, __LINE__, "a test's setup failed");
-        if (setjmp(cross_skipped) == 0) {
-            test->run(&state);
-        } else {
-            printf("    skipped\n");
-        }
+        cross_run_one(test, state);
         if (test->tear_down && test->tear_down(&state) != 0) cross_fail(__FILE__, __LINE__, "a teardown failed");
     }
     if (tear_down && tear_down(&group_state) != 0) cross_fail(__FILE__, __LINE__, "the group's teardown failed");

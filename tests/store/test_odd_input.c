@@ -6,8 +6,8 @@
 #include "support/stores.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,24 +328,29 @@ static void free_some_space(const char *folder) {
     CHECK(unlink(path) == 0);
 }
 
-static void a_full_disk_loses_nothing(void **state) {
-    bench *b = *state;
-    test_context("full disk");
-    char mount_point[TEST_PATH_MAX], path[TEST_PATH_MAX + 16];
-    test_path(&b->folder, "disk", mount_point);
-    CHECK(mkdir(mount_point, 0700) == 0);
-    char options[64];
+/* In a child with mounts of its own, which go with it. */
+static void fill_a_small_disk(void *user) {
+    bench *b = user;
+    char mount_point[TEST_PATH_MAX], path[TEST_PATH_MAX + 16], options[64];
+    static const uint8_t ballast[65536];
     snprintf(options, sizeof options, "size=%d", DISK_BYTES);
-    if (mount("tmpfs", mount_point, "tmpfs", 0, options) != 0) {
-        print_message("no right to mount: the file-size limit stands for the full disk\n");
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) != 0 ||
+        mount("tmpfs", test_path(&b->folder, "disk", mount_point), "tmpfs", 0, options) != 0) {
+        fprintf(stderr, "no right to mount: the file-size limit stands for the full disk\n");
         return;
     }
     snprintf(path, sizeof path, "%s/ballast", mount_point);
-    static const uint8_t ballast[65536];
     test_file_put(path, ballast, sizeof ballast);
     snprintf(path, sizeof path, "%s/store", mount_point);
     fill_up(path, free_some_space, mount_point);
-    CHECK(umount(mount_point) == 0);
+}
+
+static void a_full_disk_loses_nothing(void **state) {
+    bench *b = *state;
+    test_context("full disk");
+    char mount_point[TEST_PATH_MAX];
+    CHECK(mkdir(test_path(&b->folder, "disk", mount_point), 0700) == 0);
+    CHECK(test_in_child(fill_a_small_disk, b));
 }
 
 static void lift_file_size_limit(const char *folder) {
@@ -370,6 +375,34 @@ static void a_file_size_limit_loses_nothing(void **state) {
     test_context("file-size limit");
     char path[TEST_PATH_MAX];
     CHECK(test_in_child(write_under_file_size_limit, test_path(&b->folder, "limited", path)));
+}
+
+/* What cannot be written whole is not left in part. */
+static void care_under_file_size_limit(void *user) {
+    bench *b = user;
+    struct rlimit limit;
+    char out[TEST_PATH_MAX];
+    test_path(&b->folder, "out", out);
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    limit.rlim_cur = b->image.size / 2;
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK_STATUS(SIMDRIVE_ERROR_NO_SPACE, simdrive_salvage(b->path, out, NULL, NULL, NULL, NULL));
+    CHECK_U64(1, test_folder_count(&b->folder, "", NULL));
+    simdrive_store *store = test_open(b->path);
+    CHECK_STATUS(SIMDRIVE_ERROR_NO_SPACE, simdrive_backup(store, out, NULL, NULL));
+    CHECK_STATUS(SIMDRIVE_ERROR_NO_SPACE, simdrive_delete_hash(store, test_key_hash(1), NULL));
+    CHECK_OK(simdrive_close(store));
+    CHECK_U64(1, test_folder_count(&b->folder, "", NULL));
+}
+
+static void unfinished_copies_are_not_left_behind(void **state) {
+    bench *b = *state;
+    test_context("salvage and backup under a file-size limit");
+    CHECK_OK(simdrive_close(b->store));
+    b->store = NULL;
+    CHECK(test_in_child(care_under_file_size_limit, b));
+    CHECK(test_file_equals(b->path, b->image.bytes, b->image.size));
 }
 
 static void write_in_little_address_space(void *user) {
@@ -738,6 +771,7 @@ int main(void) {
         ODD_TEST(a_pushed_stream_is_aborted_by_close),
         ODD_TEST(a_full_disk_loses_nothing),
         ODD_TEST(a_file_size_limit_loses_nothing),
+        ODD_TEST(unfinished_copies_are_not_left_behind),
         ODD_TEST(little_address_space_is_an_error_or_no_problem),
         ODD_TEST(paths_that_are_no_files),
         ODD_TEST(a_new_file_has_the_mode_asked_for),

@@ -294,13 +294,13 @@ static void run_readers_beside_writer(const char *what, unsigned kind, unsigned 
 static void readers_of_each_kind_never_miss_a_key(void **state) {
     (void)state;
     for (unsigned kind = 0; kind < READER_KINDS; kind++)
-        run_readers_beside_writer("one writer, two readers of one kind", kind, 2, 2500, false);
+        run_readers_beside_writer("one writer, two readers of one kind", kind, 2, 6000, false);
 }
 
 static void readers_beside_compaction_never_miss_a_key(void **state) {
     (void)state;
     for (unsigned kind = 0; kind < READER_KINDS; kind++)
-        run_readers_beside_writer("writer that compacts, two readers of one kind", kind, 2, 1600, true);
+        run_readers_beside_writer("writer that compacts, two readers of one kind", kind, 2, 4000, true);
     run_readers_beside_writer("writer that compacts, readers of all kinds", READER_KINDS, MOST_READERS, 4000, true);
 }
 

@@ -307,6 +307,18 @@ static simdrive_status fault_lock(const sdi_os *os, sdi_file *opened) {
     return judged.fails ? fail(judged) : faults->native->lock(faults->native, file->native);
 }
 
+static void fault_share_length(const sdi_os *os, sdi_file *opened) {
+    faults_of(os)->native->share_length(faults_of(os)->native, file_of(opened)->native);
+}
+
+static void fault_claim_length(const sdi_os *os, sdi_file *opened) {
+    faults_of(os)->native->claim_length(faults_of(os)->native, file_of(opened)->native);
+}
+
+static void fault_release_length(const sdi_os *os, sdi_file *opened) {
+    faults_of(os)->native->release_length(faults_of(os)->native, file_of(opened)->native);
+}
+
 /* Whoever asks goes on without an answer, so its failure is not simulated. */
 static simdrive_status fault_space(const sdi_os *os, sdi_file *opened, uint64_t *available) {
     return faults_of(os)->native->space(faults_of(os)->native, file_of(opened)->native, available);
@@ -521,6 +533,9 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .path_info = fault_path_info,
         .lock = fault_lock,
         .unlock = fault_unlock,
+        .share_length = fault_share_length,
+        .claim_length = fault_claim_length,
+        .release_length = fault_release_length,
         .space = fault_space,
         .read_at = fault_read_at,
         .write_at = fault_write_at,

@@ -32,6 +32,13 @@ static uint32_t times_x(sdi_crc_kind kind, uint32_t value) {
     return (value >> 1) ^ ((value & 1) ? polynomial[kind] : 0);
 }
 
+static uint32_t times(sdi_crc_kind kind, uint32_t a, uint32_t b) {
+    uint32_t product = 0;
+    for (uint32_t bit = 0x80000000; bit != 0; bit >>= 1, b = times_x(kind, b))
+        if (a & bit) product ^= b;
+    return product;
+}
+
 static uint32_t reference_crc(sdi_crc_kind kind, uint32_t crc, const uint8_t *data, size_t size) {
     crc = ~crc;
     for (size_t i = 0; i < size; i++) {
@@ -387,6 +394,43 @@ static void combine_takes_nothing_and_enormous_lengths(void **state) {
     }
 }
 
+/* By definition: the remainder of A times x^(8 * size_b), by repeated squaring over all bits of the length. */
+static uint32_t reference_combine(sdi_crc_kind kind, uint32_t crc_a, uint32_t crc_b, uint64_t size_b) {
+    uint32_t power = 0x00800000; /* x^8 */
+    for (; size_b != 0; size_b >>= 1, power = times(kind, power, power))
+        if (size_b & 1) crc_a = times(kind, crc_a, power);
+    return crc_a ^ crc_b;
+}
+
+static void assert_combines(sdi_crc_kind kind, uint64_t size_b) {
+    uint32_t a = (uint32_t)random_next(), b = (uint32_t)random_next();
+    uint32_t whole = reference_combine(kind, a, b, size_b);
+    if (sdi_crc_combine(kind, a, b, size_b) != whole || sdi_crc_suffix(kind, whole, a, size_b) != b)
+        fail_msg("kind %d, crc %#x, size %llu", (int)kind, (unsigned)a, (unsigned long long)size_b);
+}
+
+static void combine_follows_its_definition_at_every_length(void **state) {
+    (void)state;
+    static const uint64_t edges[] = {0, 1, 255, 256, UINT32_MAX, INT32_MAX, (uint64_t)1 << 48, UINT64_MAX};
+    for (int k = 0; k < KINDS; k++) {
+        sdi_crc_kind kind = (sdi_crc_kind)k;
+        for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) assert_combines(kind, edges[i]);
+        for (int bit = 0; bit < 64; bit++) /* around powers of two, full periods, and their sums */
+            for (uint64_t around = 0; around <= 6; around++) {
+                assert_combines(kind, ((uint64_t)1 << bit) + around - 3);
+                assert_combines(kind, ~(((uint64_t)1 << bit) - 1) + around - 3);
+                assert_combines(kind, UINT32_MAX * ((uint64_t)1 << bit) + around - 3);
+                assert_combines(kind, INT32_MAX * ((uint64_t)1 << bit) + around - 3);
+            }
+        for (int place = 0; place < 64; place += 8)
+            for (uint64_t digit = 0; digit < 256; digit++) assert_combines(kind, digit << place);
+        for (int round = 0; round < 5000; round++) {
+            assert_combines(kind, random_next() >> (16 + random_next() % 48));
+            assert_combines(kind, random_next());
+        }
+    }
+}
+
 /* --- The constants, derived again --- */
 
 /* x^n mod P, reflected. */
@@ -394,13 +438,6 @@ static uint32_t power_of_x(sdi_crc_kind kind, uint64_t n) {
     uint32_t value = 0x80000000;
     for (; n > 0; n--) value = times_x(kind, value);
     return value;
-}
-
-static uint32_t times(sdi_crc_kind kind, uint32_t a, uint32_t b) {
-    uint32_t product = 0;
-    for (uint32_t bit = 0x80000000; bit != 0; bit >>= 1, b = times_x(kind, b))
-        if (a & bit) product ^= b;
-    return product;
 }
 
 static uint64_t widened(sdi_crc_kind kind, uint64_t n) {
@@ -433,7 +470,6 @@ static void the_constants_follow_from_the_polynomials(void **state) {
     for (int k = 0; k < KINDS; k++) {
         sdi_crc_kind kind = (sdi_crc_kind)k;
         const sdi_crc_constants *constants = &sdi_crc_constants_of[kind];
-        assert_int_equal(constants->reflected, polynomial[kind]);
         assert_pair(kind, constants->by_128, 128);
         assert_pair(kind, constants->by_256, 256);
         assert_pair(kind, constants->by_384, 384);
@@ -447,12 +483,16 @@ static void the_constants_follow_from_the_polynomials(void **state) {
         assert_true(constants->polynomial == widened(kind, 32));
         assert_join(kind, constants->join_128, 128);
         assert_join(kind, constants->join_1024, 1024);
-        uint32_t power = power_of_x(kind, 8);
-        for (int i = 0; i < 32; i++, power = times(kind, power, power)) assert_int_equal(constants->byte_pow[i], power);
-        uint32_t full_turn = 0x80000000, square = power_of_x(kind, 1);
-        for (uint32_t order = constants->order; order != 0; order >>= 1, square = times(kind, square, square))
-            if (order & 1) full_turn = times(kind, full_turn, square);
-        assert_int_equal(full_turn, 0x80000000);
+        uint32_t turned = power_of_x(kind, 1); /* x^(2^period_bits) = x, after a full turn */
+        for (unsigned i = 0; i < constants->period_bits; i++) turned = times(kind, turned, turned);
+        assert_int_equal(turned, power_of_x(kind, 1));
+        uint32_t digit_step = power_of_x(kind, 8); /* x^(8 * 256^place) */
+        for (unsigned place = 0; place < SDI_POWER_DIGITS; place++) {
+            uint32_t power = 0x80000000;
+            for (unsigned digit = 0; digit < 256; digit++, power = times(kind, power, digit_step))
+                assert_int_equal(sdi_crc_powers_of[kind][place][digit], power);
+            digit_step = power;
+        }
         for (unsigned slice = 0; slice < SDI_SLICES; slice++)
             for (unsigned byte = 0; byte < 256; byte++) {
                 uint32_t sum = 0;
@@ -483,6 +523,7 @@ int main(void) {
         cmocka_unit_test_setup(a_message_may_be_divided_anywhere, seed_random),
         cmocka_unit_test_setup(combine_joins_and_suffix_divides, seed_random),
         cmocka_unit_test_setup(combine_takes_nothing_and_enormous_lengths, seed_random),
+        cmocka_unit_test_setup(combine_follows_its_definition_at_every_length, seed_random),
     };
     return cmocka_run_group_tests(tests, make_pattern, NULL);
 }

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FIRST_FREE_DESCRIPTOR = 3 }; /* 0, 1 and 2 are printed to by anyone: O1 */
@@ -139,11 +140,16 @@ simdrive_status sdi_posix_path_info(const sdi_os *os, const char *path, sdi_file
     return SIMDRIVE_OK;
 }
 
+/* The writer's lock covers the bytes up to this one, which stands for the file's length. No store is that long. */
+#define LENGTH_LOCK (INT64_C(1) << 62)
+
+enum { CLAIM_ATTEMPTS = 1000, CLAIM_PAUSE_NS = 1000000 };
+
 /* 0, or -1 and errno. Plain POSIX locks would not do: they belong to the process, and any close of the file there
  * drops them (O4). */
 static int lock_descriptor(int fd) {
 #if defined(F_OFD_SETLK)
-    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = LENGTH_LOCK};
     if (fcntl(fd, F_OFD_SETLK, &whole_file) == 0) return 0;
     if (errno != EINVAL) return -1; /* EINVAL: a kernel before 3.15, or a file system without them */
 #endif
@@ -161,6 +167,46 @@ simdrive_status sdi_posix_file_lock(const sdi_os *os, sdi_file *file) {
     return SIMDRIVE_OK;
 }
 
+#if defined(F_OFD_SETLK)
+static int lock_length(int fd, int command, short type) {
+    struct flock place = {.l_type = type, .l_whence = SEEK_SET, .l_start = LENGTH_LOCK, .l_len = 1};
+    int result;
+    do result = fcntl(fd, command, &place);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+#endif
+
+void sdi_posix_share_length(const sdi_os *os, sdi_file *file) {
+    (void)os;
+#if defined(F_OFD_SETLK)
+    lock_length(file->fd, F_OFD_SETLKW, F_RDLCK); /* held against it for the time of one truncation only */
+#else
+    (void)file;
+#endif
+}
+
+void sdi_posix_claim_length(const sdi_os *os, sdi_file *file) {
+    (void)os;
+#if defined(F_OFD_SETLK)
+    for (unsigned i = 0; i < CLAIM_ATTEMPTS && lock_length(file->fd, F_OFD_SETLK, F_WRLCK) != 0; i++) {
+        if (errno != EAGAIN && errno != EACCES) return; /* no such locks here */
+        nanosleep(&(struct timespec){.tv_nsec = CLAIM_PAUSE_NS}, NULL);
+    }
+#else
+    (void)file;
+#endif
+}
+
+void sdi_posix_release_length(const sdi_os *os, sdi_file *file) {
+    (void)os;
+#if defined(F_OFD_SETLK)
+    lock_length(file->fd, F_OFD_SETLK, F_UNLCK);
+#else
+    (void)file;
+#endif
+}
+
 simdrive_status sdi_posix_file_space(const sdi_os *os, sdi_file *file, uint64_t *available) {
     struct statvfs found;
     (void)os;
@@ -175,7 +221,7 @@ simdrive_status sdi_posix_file_space(const sdi_os *os, sdi_file *file, uint64_t 
 void sdi_posix_file_unlock(const sdi_os *os, sdi_file *file) {
     (void)os;
 #if defined(F_OFD_SETLK)
-    struct flock whole_file = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    struct flock whole_file = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_len = LENGTH_LOCK};
     fcntl(file->fd, F_OFD_SETLK, &whole_file);
 #endif
     flock(file->fd, LOCK_UN); /* whichever of the two it was */

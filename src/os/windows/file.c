@@ -116,6 +116,12 @@ simdrive_status sdi_win_file_space(const sdi_os *os, sdi_file *file, uint64_t *a
     return SIMDRIVE_ERROR_UNSUPPORTED; /* asked by folder there, which an open file does not tell */
 }
 
+/* Windows refuses to cut a file that anybody has mapped, so nobody need be asked to wait. */
+void sdi_win_file_length_is_kept(const sdi_os *os, sdi_file *file) {
+    (void)os;
+    (void)file;
+}
+
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file) {
     (void)os;
     OVERLAPPED place = {0};

@@ -40,6 +40,7 @@ simdrive_status sdi_win_file_info(const sdi_os *os, sdi_file *file, sdi_file_inf
 simdrive_status sdi_win_path_info(const sdi_os *os, const char *path, sdi_file_info *out);
 simdrive_status sdi_win_file_lock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_win_file_space(const sdi_os *os, sdi_file *file, uint64_t *available);
+void sdi_win_file_length_is_kept(const sdi_os *os, sdi_file *file);
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_win_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size);
 simdrive_status sdi_win_file_sync(const sdi_os *os, sdi_file *file);
