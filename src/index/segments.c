@@ -11,13 +11,15 @@
 #define SEGMENT_SLOTS ((size_t)SDI_LINE_SLOTS << SDI_SEGMENT_LINES_LOG2)
 
 /* Blocks are a fraction of what there is, so that what is not used yet stays small beside the keys; and at most one
- * huge page, so that touching one for the first time is no long stall. */
-enum { BLOCK_FRACTION = 8 };
-#define LARGEST_BLOCK ((size_t)2 << 20)
+ * huge page, so that touching one for the first time is no long stall. A huge page saves hundreds of page faults: it may
+ * be a larger fraction. */
+enum { BLOCK_FRACTION = 8, HUGE_PAGE_FRACTION = 5 };
+#define HUGE_PAGE ((size_t)2 << 20)
 
 static size_t next_block_size(const sdi_segments *segments) {
+    if (segments->bytes / HUGE_PAGE_FRACTION >= HUGE_PAGE) return HUGE_PAGE;
     size_t size = SEGMENT_SIZE;
-    while (size < LARGEST_BLOCK && size * 2 <= segments->bytes / BLOCK_FRACTION) size *= 2;
+    while (size * 2 <= segments->bytes / BLOCK_FRACTION) size *= 2;
     return size;
 }
 

@@ -35,7 +35,8 @@ const sdi_kernels *sdi_kernels_active(void);
 /* All sets that this processor can run, the portable one first; `count` receives how many. For tests and benchmarks. */
 const sdi_kernels *const *sdi_kernels_available(size_t *count);
 
-/* Checksum of A followed by B, from those of A and of B and the length of B. O(log size_b). */
+/* Checksum of A followed by B, from those of A and of B and the length of B. At most four products, whatever the
+ * length. */
 uint32_t sdi_crc_combine(sdi_crc_kind kind, uint32_t crc_a, uint32_t crc_b, uint64_t size_b);
 
 /* Checksum of B, from that of A followed by B, that of A, and the length of B. */

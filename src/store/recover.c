@@ -432,18 +432,12 @@ static bool has_first_write_mark(const search_state *search) {
            memcmp(search->file, sdi_first_write_mark, sizeof sdi_first_write_mark) == 0;
 }
 
-/* Whether the entry that ends at `broken` holds the first link of a batch that was not published on top of `tail`; or
- * was while the machine stopped, which may leave some bytes of it turned around and some not. */
+/* Whether the entry that ends at `broken` holds the first link of a batch that was not published on top of `tail`. */
 static bool is_unpublished(const search_state *search, uint64_t broken, uint64_t tail) {
-    uint8_t published[8];
-    const uint8_t *field = search->file + broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
-    bool turned = false;
-    sdi_store64(published, tail);
-    for (unsigned i = 0; i < sizeof published; i++) {
-        if (field[i] != published[i] && field[i] != (uint8_t)~published[i]) return false;
-        turned |= field[i] != published[i];
-    }
-    return turned;
+    uint8_t field[8];
+    uint64_t at = broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
+    sdi_unpublished_prev(at, tail, field);
+    return memcmp(search->file + at, field, sizeof field) == 0;
 }
 
 /* Whether bytes from `start` to `end` lie in a sector that is zero as a whole (but for what was there before, up to

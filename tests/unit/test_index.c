@@ -14,7 +14,8 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
-#include "index/index.h"
+#include "index/state.h"
+#include "os/os.h"
 
 enum { STRIDE = 16, FIRST = 48 };
 
@@ -25,6 +26,13 @@ static uint64_t next_random(uint64_t *state) {
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return z ^ z >> 31;
+}
+
+/* Places are drawn from the same seed, so that a failure can be had again. */
+static sdi_index *new_index(uint64_t expected_keys, const uint8_t *base) {
+    sdi_index *index = sdi_index_create_seeded(expected_keys, base, seed);
+    assert_non_null(index);
+    return index;
 }
 
 typedef struct fake_file {
@@ -72,20 +80,40 @@ static uint64_t inverse(uint64_t odd) {
     for (int i = 0; i < 6; i++) x *= 2 - odd * x;
     return x;
 }
-/* Made against the index: all have the same u, so that no directory can part them. */
+/* Made against the index by someone who knows its seed: the hash whose product, from which its place comes, is this. */
+static uint64_t hash_with_product(uint64_t product) {
+    sdi_seed places = sdi_seed_of(seed);
+    return (product * inverse(places.factor)) ^ places.flip;
+}
+/* All have the same u, so that no directory can part them. */
 static uint64_t equal_u_hash(uint64_t n) {
-    return (UINT64_C(0x1234567800000000) + n * 2654435761u % 0xFFFFFFFBu) * inverse(UINT64_C(0x9E3779B97F4A7C15));
+    return hash_with_product(UINT64_C(0x1234567800000000) + n * 2654435761u % 0xFFFFFFFBu);
 }
 /* Almost the same u: only deep directories part them. */
 static uint64_t close_u_hash(uint64_t n) {
-    return (UINT64_C(0x1234500000000000) + random_hash(n) % (UINT64_C(1) << 44)) *
-           inverse(UINT64_C(0x9E3779B97F4A7C15));
+    return hash_with_product(UINT64_C(0x1234500000000000) + random_hash(n) % (UINT64_C(1) << 44));
 }
 /* All have the same home line, the last of the segment. */
 static uint64_t equal_home_hash(uint64_t n) {
-    uint32_t home = (uint32_t)(UINT64_C(0xFFFFFFFF) * (uint32_t)inverse(0x85EBCA6Bu));
-    uint32_t high = (uint32_t)random_hash(n);
-    return (uint64_t)high << 32 | (high ^ home);
+    uint64_t folded = (UINT64_C(0xFFFFFFFF00000000) | (uint32_t)n * 2654435761u) * inverse(SDI_HOME_FACTOR);
+    return hash_with_product(folded ^ folded >> 32);
+}
+/* Made by someone who knows all of the index but its seed: the same home and nearly the same u, were the seed one that
+ * changes nothing. That was so once, and an open of a file with 800000 such hashes took seconds. */
+static uint64_t flood_hash(uint64_t n) {
+    static uint64_t known, low;
+    if (n < known) known = low = 0;
+    for (;; known++) {
+        uint64_t hash;
+        do {
+            hash = low << 32 | (low ^ 0x1234567);
+            low++;
+        } while (sdi_spiral((uint32_t)((hash * SDI_HOME_FACTOR) >> 32)) >> 25 != 5);
+        if (known == n) {
+            known++;
+            return hash;
+        }
+    }
 }
 
 static void assert_found(const sdi_index *index, uint64_t hash, uint64_t offset, const uint8_t *base) {
@@ -121,7 +149,7 @@ static void assert_all_there(const sdi_index *index, const fake_file *file, hash
 
 static void test_an_empty_index_finds_nothing(void **state) {
     (void)state;
-    sdi_index *index = sdi_index_create(0, NULL);
+    sdi_index *index = new_index(0, NULL);
     assert_non_null(index);
     uint64_t hashes[3] = {0, 1, UINT64_MAX};
     sdi_index_hit hits[3];
@@ -142,7 +170,7 @@ static void test_an_empty_index_finds_nothing(void **state) {
 static void test_a_put_replaces_the_offset(void **state) {
     (void)state;
     fake_file file = file_create(3);
-    sdi_index *index = sdi_index_create(0, file.bytes);
+    sdi_index *index = new_index(0, file.bytes);
     put_new(index, &file, 42);
     uint64_t newer = file_append(&file, 42);
     assert_int_equal(sdi_index_put(index, 42, newer), FIRST);
@@ -157,7 +185,7 @@ static void test_a_put_replaces_the_offset(void **state) {
 static void test_a_new_base_is_handed_out(void **state) {
     (void)state;
     fake_file file = file_create(2);
-    sdi_index *index = sdi_index_create(0, file.bytes);
+    sdi_index *index = new_index(0, file.bytes);
     put_new(index, &file, 7);
     uint8_t *moved = malloc(FIRST + 2 * STRIDE);
     memcpy(moved, file.bytes, FIRST + 2 * STRIDE);
@@ -171,7 +199,7 @@ static void test_a_new_base_is_handed_out(void **state) {
 /* Grows key by key; all keys are checked whenever their number has grown by half. */
 static void grow_and_check(hash_kind kind, uint64_t keys) {
     fake_file file = file_create(keys);
-    sdi_index *index = sdi_index_create(0, file.bytes);
+    sdi_index *index = new_index(0, file.bytes);
     for (uint64_t n = 0, check = 1; n < keys; n++) {
         put_new(index, &file, kind(n));
         if (n + 1 < check && n + 1 < keys) continue;
@@ -219,6 +247,71 @@ static void test_hashes_with_equal_home(void **state) {
     grow_and_check(equal_home_hash, 20000);
 }
 
+/* What hashes that nobody chose to be spiteful cost to find, in lines beyond the home line. */
+typedef struct probes {
+    double mean;
+    uint32_t most;
+} probes;
+
+static probes count_probes(const sdi_index *index, const fake_file *file) {
+    probes result = {0};
+    for (size_t n = 0; n < file->count; n++) {
+        uint64_t offset = FIRST + n * STRIDE;
+        sdi_place place = sdi_place_of(index->seed, sdi_load64(file->bytes + offset));
+        uint64_t word = sdi_own_word(index, place.u);
+        uint32_t lines = 1u << sdi_word_lines_log2(word), beyond = 0;
+        uint32_t home = sdi_home_line(place.home, sdi_word_lines_log2(word));
+        for (;; beyond++) {
+            const sdi_slot *line = sdi_word_segment(word) + (size_t)((home + beyond) & (lines - 1)) * SDI_LINE_SLOTS;
+            bool here = false;
+            for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) here |= sdi_slot_offset(atomic_load(&line[i])) == offset;
+            if (here) break;
+            assert_true(beyond < lines);
+        }
+        result.mean += (double)beyond / (double)file->count;
+        if (beyond > result.most) result.most = beyond;
+    }
+    return result;
+}
+
+static void assert_probes_are_short(hash_kind kind, size_t keys) {
+    const uint64_t seeds[] = {seed, 1, 2, 3, sdi_unique_number()};
+    for (size_t s = 0; s < sizeof seeds / sizeof *seeds; s++) {
+        fake_file file = file_create(keys);
+        sdi_index *index = sdi_index_create_seeded(0, file.bytes, seeds[s]);
+        for (uint64_t n = 0; n < keys; n++) put_new(index, &file, kind(n));
+        probes p = count_probes(index, &file);
+        print_message("seed %llx: %.2f lines beyond the home line, at most %u\n", (unsigned long long)seeds[s], p.mean,
+                      p.most);
+        assert_true(p.mean < 2.0);
+        assert_true(p.most < 512);
+        sdi_index_destroy(index);
+        free(file.bytes);
+    }
+}
+
+static void test_probes_of_random_hashes_are_short(void **state) {
+    (void)state;
+    assert_probes_are_short(random_hash, 100000);
+}
+static void test_a_flood_of_chosen_hashes_has_no_longer_probes(void **state) {
+    (void)state;
+    assert_probes_are_short(flood_hash, 100000);
+}
+static void test_probes_of_sequential_hashes_are_short(void **state) {
+    (void)state;
+    assert_probes_are_short(sequential_hash, 100000);
+}
+
+static void test_indexes_draw_different_seeds(void **state) {
+    (void)state;
+    sdi_index *one = sdi_index_create(0, NULL), *other = sdi_index_create(0, NULL);
+    assert_true(one->seed.flip != other->seed.flip);
+    assert_true(one->seed.factor != other->seed.factor);
+    sdi_index_destroy(one);
+    sdi_index_destroy(other);
+}
+
 static double bytes_per_key(const sdi_index *index) {
     sdi_index_stats stats;
     sdi_index_get_stats(index, &stats);
@@ -229,7 +322,7 @@ static void test_memory_per_key_stays_within_its_bound(void **state) {
     (void)state;
     const uint64_t keys = 3000000;
     fake_file file = file_create(keys);
-    sdi_index *index = sdi_index_create(0, file.bytes);
+    sdi_index *index = new_index(0, file.bytes);
     double most = 0, sum = 0;
     uint64_t samples = 0;
     for (uint64_t n = 0; n < keys; n++) {
@@ -252,7 +345,7 @@ static void test_an_expected_size_is_met_without_growth(void **state) {
     const uint64_t sizes[] = {1, 100, 5000, 29000, 30000, 200000, 1000000};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         fake_file file = file_create((size_t)sizes[s]);
-        sdi_index *index = sdi_index_create(sizes[s], file.bytes);
+        sdi_index *index = new_index(sizes[s], file.bytes);
         sdi_index_stats before, after;
         sdi_index_get_stats(index, &before);
         for (uint64_t n = 0; n < sizes[s]; n++) put_new(index, &file, random_hash(n));
@@ -330,9 +423,8 @@ static void model_look_at_all(model *m) {
 
 static void test_random_operations_match_a_model(void **state) {
     (void)state;
-    print_message("seed %llx\n", (unsigned long long)seed);
     model m = {.file = file_create(800000), .random = seed};
-    m.index = sdi_index_create(0, m.file.bytes);
+    m.index = new_index(0, m.file.bytes);
     m.offsets = calloc(MODEL_KEYS, sizeof *m.offsets);
     for (int step = 0; step < 20000; step++) {
         uint64_t range = 50 + (uint64_t)step * 3; /* new keys all the time, repeats as well */
@@ -354,7 +446,7 @@ static void test_one_reserve_makes_room_for_a_large_batch(void **state) {
     (void)state;
     const size_t keys = 300000;
     fake_file file = file_create(keys);
-    sdi_index *index = sdi_index_create(0, file.bytes);
+    sdi_index *index = new_index(0, file.bytes);
     uint64_t *hashes = malloc(3 * keys * sizeof *hashes), *offsets = hashes + keys, *replaced = offsets + keys;
     for (size_t i = 0; i < keys; i++) {
         hashes[i] = random_hash(i);
@@ -380,7 +472,7 @@ static void test_one_reserve_makes_room_for_a_large_batch(void **state) {
 static void test_reserving_again_and_again_takes_room_once(void **state) {
     (void)state;
     fake_file file = file_create(100000);
-    sdi_index *index = sdi_index_create(0, file.bytes);
+    sdi_index *index = new_index(0, file.bytes);
     for (uint64_t n = 0; n < 100000; n++) put_new(index, &file, random_hash(n));
     uint64_t hashes[20000];
     sdi_index_stats once, often;
@@ -397,7 +489,7 @@ static void test_reserving_again_and_again_takes_room_once(void **state) {
 static void test_a_discarded_index_gives_no_wrong_answer(void **state) {
     (void)state;
     fake_file file = file_create(200000);
-    sdi_index *index = sdi_index_create(0, file.bytes);
+    sdi_index *index = new_index(0, file.bytes);
     for (uint64_t n = 0; n < 200000; n++) put_new(index, &file, random_hash(n));
     sdi_index_discard(index);
     for (uint64_t n = 0; n < 200000; n++) {
@@ -421,6 +513,10 @@ int main(void) {
         cmocka_unit_test(test_hashes_with_equal_u),
         cmocka_unit_test(test_hashes_with_close_u),
         cmocka_unit_test(test_hashes_with_equal_home),
+        cmocka_unit_test(test_probes_of_random_hashes_are_short),
+        cmocka_unit_test(test_a_flood_of_chosen_hashes_has_no_longer_probes),
+        cmocka_unit_test(test_probes_of_sequential_hashes_are_short),
+        cmocka_unit_test(test_indexes_draw_different_seeds),
         cmocka_unit_test(test_memory_per_key_stays_within_its_bound),
         cmocka_unit_test(test_an_expected_size_is_met_without_growth),
         cmocka_unit_test(test_random_operations_match_a_model),
@@ -428,5 +524,6 @@ int main(void) {
         cmocka_unit_test(test_reserving_again_and_again_takes_room_once),
         cmocka_unit_test(test_a_discarded_index_gives_no_wrong_answer),
     };
+    print_message("seed %llx\n", (unsigned long long)seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,17 +95,22 @@ static void test_the_spiral_rises_and_spans_all(void **state) {
 }
 
 /* Sixteenths of u: the first holds about twice as many keys as the last. Lines: all about the same. */
-static void assert_spread(uint64_t (*hash)(uint64_t n)) {
+static void assert_spread_by(sdi_seed seed, uint64_t (*hash)(uint64_t n)) {
     enum { KEYS = 1 << 16 };
     unsigned by_u[16] = {0}, by_home[16] = {0};
     for (uint64_t n = 0; n < KEYS; n++) {
-        sdi_place place = sdi_place_of(hash(n));
+        sdi_place place = sdi_place_of(seed, hash(n));
         by_u[place.u >> 28]++;
         by_home[place.home >> 28]++;
     }
     double ratio = (double)by_u[0] / by_u[15];
     assert_true(ratio > 1.8 && ratio < 2.2);
     for (int i = 0; i < 16; i++) assert_in_range(by_home[i], KEYS / 16 * 8 / 10, KEYS / 16 * 12 / 10);
+}
+
+/* Few seeds are bad for hashes that are all alike; none of these is. */
+static void assert_spread(uint64_t (*hash)(uint64_t n)) {
+    for (uint64_t number = 0; number < 20; number++) assert_spread_by(sdi_seed_of(number), hash);
 }
 
 static uint64_t any(uint64_t n) {
@@ -130,6 +135,18 @@ static void test_keys_are_spread_whatever_their_hashes(void **state) {
     assert_spread(counting_by_64);
 }
 
+static void test_another_seed_gives_other_places(void **state) {
+    (void)state;
+    sdi_place first = sdi_place_of(sdi_seed_of(1), 42);
+    unsigned same_u = 0, same_home = 0;
+    for (uint64_t number = 2; number < 1000; number++) {
+        sdi_place place = sdi_place_of(sdi_seed_of(number), 42);
+        same_u += place.u >> 24 == first.u >> 24;
+        same_home += place.home >> 24 == first.home >> 24;
+    }
+    assert_true(same_u < 25 && same_home < 25); /* about four of 256 parts */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_line_is_matched_as_its_slots_are),
@@ -139,6 +156,7 @@ int main(void) {
         cmocka_unit_test(test_a_tag_counts_displacement_up_to_its_most),
         cmocka_unit_test(test_the_spiral_rises_and_spans_all),
         cmocka_unit_test(test_keys_are_spread_whatever_their_hashes),
+        cmocka_unit_test(test_another_seed_gives_other_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

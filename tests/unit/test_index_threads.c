@@ -77,7 +77,7 @@ static void read_until_done(void *user) {
 static void start(sdi_thread *readers) {
     for (int i = 0; i < 2; i++) shared.files[i] = calloc(PUTS + 1, STRIDE);
     shared.known = calloc(KEYS, sizeof *shared.known);
-    shared.index = sdi_index_create(0, shared.files[0]);
+    shared.index = sdi_index_create_seeded(0, shared.files[0], READERS);
     atomic_store(&shared.keys, 0);
     atomic_store(&shared.done, false);
     atomic_store(&shared.failures, 0);

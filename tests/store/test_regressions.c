@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_regressions.c — faults of the storage engine that were found once, each by the name of what must hold instead.
+ */
+#include "support/faulty.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/store.h"
+
+typedef struct bench {
+    test_folder folder;
+    char path[TEST_PATH_MAX];
+    sdi_fault_os *faults;
+} bench;
+
+static void bench_begin(bench *b, const char *what) {
+    test_context("%s", what);
+    b->folder = test_folder_create();
+    b->faults = sdi_fault_os_create();
+    test_path(&b->folder, "store", b->path);
+}
+
+static void bench_end(bench *b) {
+    sdi_fault_os_destroy(b->faults);
+    test_folder_remove(&b->folder);
+}
+
+static simdrive_store *open_recorded(bench *b, const char *path, simdrive_sync_policy sync) {
+    simdrive_open_options options = {.struct_size = sizeof options, .sync = sync};
+    simdrive_store *store = NULL;
+    CHECK_OK(sdi_open_with_os(sdi_fault_os_table(b->faults), path, &options, &store));
+    return store;
+}
+
+/* --- compaction -------------------------------------------------------------------------------------------------- */
+
+enum { COMPACTERS = 4, COMPACTIONS = 5000 };
+
+static void *compact_often(void *user) {
+    simdrive_store *store = user;
+    for (int i = 0; i < COMPACTIONS; i++) {
+        simdrive_status status = simdrive_compact(store, NULL, NULL);
+        CHECK(status == SIMDRIVE_OK || status == SIMDRIVE_ERROR_BUSY);
+    }
+    return NULL;
+}
+
+static void a_refused_compaction_does_not_stop_later_ones(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "compactions of several threads");
+    simdrive_store *store = test_open(b.path);
+    for (int round = 0; round < 4; round++) {
+        pthread_t threads[COMPACTERS];
+        for (int i = 0; i < COMPACTERS; i++) CHECK(pthread_create(&threads[i], NULL, compact_often, store) == 0);
+        for (int i = 0; i < COMPACTERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        CHECK_OK(simdrive_compact(store, NULL, NULL));
+    }
+    CHECK_OK(simdrive_close(store));
+    bench_end(&b);
+}
+
+/* Of two names of a file only one would name the new one. */
+static void a_file_with_two_names_is_not_compacted(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "compaction of a file with a hard link");
+    char second[TEST_PATH_MAX];
+    simdrive_store *store = test_open(b.path);
+    CHECK_OK(simdrive_write(store, "k", 1, "old", 3, NULL));
+    CHECK(link(b.path, test_path(&b.folder, "second", second)) == 0);
+    CHECK_OK(simdrive_compact(store, NULL, NULL)); /* nothing to gain, nothing done */
+    CHECK_OK(simdrive_write(store, "k", 1, "new", 3, NULL));
+    uint64_t tail = simdrive_tail(store), saved = 1;
+    CHECK_STATUS(SIMDRIVE_ERROR_UNSUPPORTED, simdrive_compact(store, NULL, &saved));
+    CHECK_U64(0, saved);
+    CHECK_U64(tail, test_file_size(b.path));
+    CHECK_U64(2, test_folder_count(&b.folder, "", NULL));
+    CHECK(unlink(second) == 0);
+    CHECK_OK(simdrive_compact(store, NULL, &saved));
+    CHECK(saved > 0);
+    CHECK_OK(simdrive_close(store));
+    bench_end(&b);
+}
+
+/* A second name that appears while the new file is being written. */
+static simdrive_status link_meanwhile(void *user, uint64_t done, uint64_t total) {
+    bench *b = user;
+    char second[TEST_PATH_MAX];
+    (void)done;
+    (void)total;
+    test_path(&b->folder, "second", second);
+    CHECK(test_file_exists(second) || link(b->path, second) == 0);
+    return SIMDRIVE_OK;
+}
+
+static void a_file_that_gets_a_second_name_meanwhile_is_not_replaced(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "hard link during compaction");
+    simdrive_store *store = test_open(b.path);
+    CHECK_OK(simdrive_write(store, "k", 1, "old", 3, NULL));
+    CHECK_OK(simdrive_write(store, "k", 1, "new", 3, NULL));
+    uint64_t tail = simdrive_tail(store);
+    simdrive_work_options options = {.struct_size = sizeof options, .progress = link_meanwhile, .user = &b};
+    CHECK_STATUS(SIMDRIVE_ERROR_UNSUPPORTED, simdrive_compact(store, &options, NULL));
+    CHECK_U64(tail, test_file_size(b.path));
+    CHECK_U64(2, test_folder_count(&b.folder, "", NULL));
+    CHECK_OK(simdrive_write(store, "l", 1, "more", 4, NULL));
+    CHECK_OK(simdrive_close(store));
+    bench_end(&b);
+}
+
+/* --- time that grows with the square ----------------------------------------------------------------------------- */
+
+/* With a table that all of them fall into one place of, this would take hours. */
+static void deletes_of_hashes_in_sequence_take_linear_time(void **state) {
+    (void)state;
+    enum { COUNT = 1 << 20 };
+    static const unsigned shifts[] = {0, 7, 20, 32, 44};
+    bench b;
+    bench_begin(&b, "hashes in sequence");
+    simdrive_store *store = test_open(b.path);
+    uint64_t *hashes = test_alloc(COUNT * sizeof *hashes);
+    for (size_t s = 0; s < sizeof shifts / sizeof shifts[0]; s++) {
+        for (uint64_t i = 0; i < COUNT; i++) hashes[i] = i << shifts[s];
+        size_t deleted = 1;
+        CHECK_OK(simdrive_delete_batch_hash(store, hashes, COUNT, &deleted, NULL));
+        CHECK_U64(0, deleted);
+    }
+    free(hashes);
+    CHECK_OK(simdrive_close(store));
+    bench_end(&b);
+}
+
+/* A delete after a put of the same batch, by hashes that differ in a few bits only. */
+static void a_batch_knows_its_own_keys_apart(void **state) {
+    (void)state;
+    enum { COUNT = 1000 };
+    bench b;
+    bench_begin(&b, "a batch's own keys");
+    simdrive_store *store = test_open(b.path);
+    for (unsigned shift = 0; shift <= 48; shift += 8) {
+        simdrive_change changes[3 * COUNT];
+        for (uint64_t i = 0; i < COUNT; i++) {
+            changes[i] = (simdrive_change){SIMDRIVE_PUT, i << shift, {"value", 5}};
+            changes[COUNT + i] = (simdrive_change){SIMDRIVE_DELETE, i << shift, {NULL, 0}};
+            changes[2 * COUNT + i] = changes[COUNT + i]; /* writes nothing */
+        }
+        uint64_t tombstones = test_info(store).tombstones;
+        CHECK_OK(simdrive_apply(store, changes, 3 * COUNT, SIMDRIVE_BATCH_ATOMIC, NULL));
+        CHECK_U64(tombstones + COUNT, test_info(store).tombstones);
+        CHECK_U64(0, simdrive_count(store));
+    }
+    CHECK_OK(simdrive_close(store));
+    bench_end(&b);
+}
+
+/* The list of mended links is looked up, not gone through. */
+static void verification_names_every_mended_link(void **state) {
+    (void)state;
+    enum { COUNT = 4000, STEP = 4 };
+    bench b;
+    bench_begin(&b, "verification of many mended links");
+    test_image image = {0};
+    uint8_t payload[44];
+    for (uint64_t i = 0; i < COUNT; i++) {
+        memset(payload, 'a' + (int)(i % 26), sizeof payload);
+        test_image_put(&image, i, payload, sizeof payload);
+    }
+    size_t broken = 0;
+    for (size_t i = STEP; i + STEP < COUNT; i += STEP, broken++)
+        image.bytes[image.records[i].end + SDI_PREV_FIELD + 6] ^= 0x55;
+    test_file_put(b.path, image.bytes, image.size);
+    simdrive_store *store = test_open_read_only(b.path);
+    simdrive_report report = {.struct_size = sizeof report};
+    CHECK_STATUS(SIMDRIVE_ERROR_CORRUPT, simdrive_verify(store, NULL, NULL, NULL, &report));
+    CHECK_U64(COUNT, report.entries_checked);
+    CHECK_U64(broken, report.entries_corrupt);
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    bench_end(&b);
+}
+
+/* --- calls that change nothing ----------------------------------------------------------------------------------- */
+
+static simdrive_status no_source(void *user, void *buffer, size_t capacity, size_t *produced) {
+    (void)user;
+    (void)buffer;
+    (void)capacity;
+    *produced = 0;
+    return SIMDRIVE_OK;
+}
+
+static void check_untouched(const bench *b, const uint8_t *bytes, size_t size) {
+    CHECK(test_file_equals(b->path, bytes, size));
+    CHECK_U64(1, test_folder_count(&b->folder, "store", NULL));
+}
+
+static void calls_that_write_nothing_leave_a_damaged_tail(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "calls without effect on a damaged tail");
+    char other_path[TEST_PATH_MAX];
+    simdrive_store *other = test_open(test_path(&b.folder, "other", other_path));
+    test_image image = {0};
+    test_image_put(&image, simdrive_hash_key("a", 1), "a value", 7);
+    test_image_put(&image, simdrive_hash_key("b", 1), "another", 7);
+    test_file_put(b.path, image.bytes, image.size);
+    test_file_append(b.path, "what is left of a write", 23);
+    size_t size;
+    uint8_t *bytes = test_file_get(b.path, &size);
+    simdrive_store *store = test_open(b.path);
+    simdrive_stream *stream = NULL;
+    const simdrive_change unknown = {(simdrive_operation)7, 1, {"v", 1}};
+
+    CHECK_STATUS(SIMDRIVE_ERROR_INVALID_PAYLOAD, simdrive_write(store, "k", 1, "", 0, NULL));
+    CHECK_STATUS(SIMDRIVE_ERROR_INVALID_PAYLOAD, simdrive_write(store, "k", 1, "\0", 1, NULL));
+    CHECK_STATUS(SIMDRIVE_ERROR_INVALID_ARGUMENT, simdrive_apply(store, &unknown, 1, SIMDRIVE_BATCH_ATOMIC, NULL));
+    CHECK_OK(simdrive_apply(store, NULL, 0, SIMDRIVE_BATCH_ATOMIC, NULL));
+    CHECK_STATUS(SIMDRIVE_NOT_FOUND, simdrive_delete(store, "k", 1, NULL));
+    CHECK_STATUS(SIMDRIVE_NOT_FOUND, simdrive_rename(store, "k", 1, "l", 1, NULL));
+    CHECK_STATUS(SIMDRIVE_NOT_FOUND, simdrive_transfer(store, "k", 1, other, NULL));
+    CHECK_STATUS(SIMDRIVE_NOT_FOUND, simdrive_transfer(other, "k", 1, store, NULL));
+    CHECK_STATUS(SIMDRIVE_ERROR_INVALID_PAYLOAD, simdrive_write_stream(store, "k", 1, no_source, NULL, 0, NULL));
+    CHECK_OK(simdrive_stream_begin(store, "k", 1, 0, &stream));
+    CHECK_OK(simdrive_stream_append(stream, "some bytes", 10));
+    CHECK_OK(simdrive_stream_abort(stream));
+    CHECK_OK(simdrive_stream_begin(store, "k", 1, 0, &stream));
+    CHECK_STATUS(SIMDRIVE_ERROR_INVALID_PAYLOAD, simdrive_stream_commit(stream, NULL));
+    CHECK_OK(simdrive_compact(store, NULL, NULL));
+    CHECK_OK(simdrive_sync(store, NULL));
+    check_untouched(&b, bytes, size);
+    CHECK_U64(23, test_info(store).damaged_tail_bytes);
+
+    CHECK_OK(simdrive_write(store, "k", 1, "value", 5, NULL));
+    test_image_put(&image, simdrive_hash_key("k", 1), "value", 5);
+    test_check_shows(store, &image);
+    CHECK(test_file_equals(b.path, image.bytes, image.size));
+    CHECK_U64(2, test_folder_count(&b.folder, "store", NULL));
+    CHECK_U64(23, test_info(store).quarantined_bytes);
+    CHECK_OK(simdrive_close(store));
+    CHECK_OK(simdrive_close(other));
+    test_image_free(&image);
+    free(bytes);
+    bench_end(&b);
+}
+
+/* Whatever writes first moves the damaged bytes aside: a stream, and a compaction, which would lose them. */
+static void the_first_bytes_that_are_written_move_a_damaged_tail(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        bench b;
+        bench_begin(&b, kind ? "compaction of a damaged tail" : "stream on a damaged tail");
+        test_image image = {0};
+        test_image_put(&image, simdrive_hash_key("a", 1), "a value", 7);
+        test_image_put(&image, simdrive_hash_key("a", 1), "another", 7);
+        test_file_put(b.path, image.bytes, image.size);
+        test_file_append(b.path, "what is left of a write", 23);
+        simdrive_store *store = test_open(b.path);
+        char found[TEST_PATH_MAX], full[TEST_PATH_MAX];
+        if (kind == 0) {
+            simdrive_stream *stream = NULL;
+            CHECK_OK(simdrive_stream_begin(store, "k", 1, 0, &stream));
+            CHECK_OK(simdrive_stream_append(stream, "some bytes", 10));
+            CHECK_OK(simdrive_stream_commit(stream, NULL));
+            test_image_put(&image, simdrive_hash_key("k", 1), "some bytes", 10);
+        } else {
+            CHECK_OK(simdrive_compact(store, NULL, NULL));
+            test_image_compact(&image);
+        }
+        test_check_shows(store, &image);
+        CHECK(test_file_equals(b.path, image.bytes, image.size));
+        CHECK_U64(1, test_folder_count(&b.folder, "store.tail-", found));
+        CHECK(test_file_equals(test_path(&b.folder, found, full), "what is left of a write", 23));
+        CHECK_U64(0, test_info(store).damaged_tail_bytes);
+        CHECK_OK(simdrive_close(store));
+        test_image_free(&image);
+        bench_end(&b);
+    }
+}
+
+/* --- check_on_read ----------------------------------------------------------------------------------------------- */
+
+static simdrive_status count_intact(void *user, unsigned thread, const simdrive_entry *entry) {
+    (void)thread;
+    __atomic_fetch_add((uint64_t *)user, 1, __ATOMIC_RELAXED);
+    CHECK(simdrive_entry_is_valid(entry));
+    return SIMDRIVE_OK;
+}
+
+static size_t count_iterated(simdrive_store *store) {
+    simdrive_iterator *iterator = NULL;
+    simdrive_entry entry = {0};
+    size_t count = 0;
+    CHECK_OK(simdrive_iterate(store, &iterator));
+    while (simdrive_iterator_next(iterator, &entry) == SIMDRIVE_OK) {
+        CHECK(simdrive_entry_is_valid(&entry));
+        simdrive_entry_release(&entry);
+        count++;
+    }
+    simdrive_iterator_close(iterator);
+    return count;
+}
+
+/* Bytes that go bad after opening, in the last entry's payload, which is longer than what is read at once. */
+static void what_fails_the_check_on_reading_is_not_given_out(void **state) {
+    (void)state;
+    enum { BIG = 200000 };
+    bench b;
+    bench_begin(&b, "check_on_read");
+    test_image image = {0};
+    uint8_t *payload = test_alloc(BIG), *buffer = test_alloc(BIG);
+    memset(payload, 'p', BIG);
+    test_image_put(&image, simdrive_hash_key("good", 4), "good value", 10);
+    test_image_put(&image, simdrive_hash_key("bad", 3), payload, BIG);
+    test_file_put(b.path, image.bytes, image.size);
+    simdrive_open_options options = {.struct_size = sizeof options, .check_on_read = true};
+    simdrive_store *store = NULL;
+    CHECK_OK(simdrive_open(b.path, &options, &store));
+    size_t copied = 0;
+    uint64_t size = 0, visited = 0;
+    CHECK_OK(simdrive_read_copy(store, "bad", 3, 7, buffer, 100, &size, &copied));
+    CHECK(size == BIG && copied == 100 && memcmp(buffer, payload, 100) == 0);
+    CHECK_OK(simdrive_read_copy(store, "bad", 3, 0, buffer, BIG, &size, &copied));
+    CHECK(size == BIG && copied == BIG && memcmp(buffer, payload, BIG) == 0);
+    CHECK_U64(2, count_iterated(store));
+
+    int file = open(b.path, O_WRONLY);
+    CHECK(file >= 0 && pwrite(file, "X", 1, (off_t)image.records[1].end - 5) == 1 && close(file) == 0);
+    CHECK_STATUS(SIMDRIVE_ERROR_CORRUPT, simdrive_read_copy(store, "bad", 3, 7, buffer, 100, &size, &copied));
+    CHECK(size == 0 && copied == 0 && sdi_is_zero(buffer, 100));
+    CHECK_STATUS(SIMDRIVE_ERROR_CORRUPT, simdrive_read_copy(store, "bad", 3, 0, buffer, BIG, &size, &copied));
+    CHECK(size == 0 && copied == 0 && sdi_is_zero(buffer, BIG));
+    CHECK_OK(simdrive_read_copy(store, "bad", 3, 0, NULL, 0, &size, &copied)); /* nothing is given out */
+    CHECK_OK(simdrive_read_copy(store, "good", 4, 5, buffer, 100, &size, &copied));
+    CHECK(size == 10 && copied == 5 && memcmp(buffer, "value", 5) == 0);
+    CHECK_U64(1, count_iterated(store));
+    CHECK_OK(simdrive_visit(store, 2, count_intact, &visited));
+    CHECK_U64(1, visited);
+    simdrive_entry entry = {0};
+    CHECK_OK(simdrive_read_last(store, &entry));
+    CHECK(simdrive_entry_key_hash(&entry) == simdrive_hash_key("good", 4));
+    simdrive_entry_release(&entry);
+    CHECK_OK(simdrive_close(store));
+    free(payload);
+    free(buffer);
+    test_image_free(&image);
+    bench_end(&b);
+}
+
+/* --- keys that a loss of power could change ---------------------------------------------------------------------- */
+
+enum { SECTOR = 512, MOST_SECTORS = 8, STATE_MAX = 1 << 14 };
+
+typedef enum last_write {
+    A_TOMBSTONE,
+    ZEROS,
+    A_LONG_RUN_OF_ZEROS,
+    ZEROS_BY_STREAM,
+    A_PLAIN_BATCH,
+    LAST_WRITE_COUNT
+} last_write;
+
+static const uint64_t VICTIM = 0x0102030405060708;
+
+/* One change on top of synced entries, to the store and to the image of it. */
+static void change_last(last_write kind, simdrive_store *store, test_image *image) {
+    static const uint8_t zeros[1200] = {0};
+    const simdrive_change changes[2] = {{SIMDRIVE_PUT, VICTIM, {zeros, 40}}, {SIMDRIVE_PUT, 9, {"text", 4}}};
+    size_t size = kind == ZEROS ? 40 : sizeof zeros;
+    simdrive_stream *stream = NULL;
+    switch (kind) {
+    case A_TOMBSTONE:
+        CHECK_OK(simdrive_delete_hash(store, VICTIM, NULL));
+        test_image_delete(image, VICTIM);
+        break;
+    case ZEROS:
+    case A_LONG_RUN_OF_ZEROS:
+        CHECK_OK(simdrive_write_hash(store, VICTIM, zeros, size, NULL));
+        test_image_put(image, VICTIM, zeros, size);
+        break;
+    case ZEROS_BY_STREAM:
+        CHECK_OK(simdrive_stream_begin_hash(store, VICTIM, 0, &stream));
+        for (size_t done = 0; done < size; done += 100) CHECK_OK(simdrive_stream_append(stream, zeros, 100));
+        CHECK_OK(simdrive_stream_commit(stream, NULL));
+        test_image_put(image, VICTIM, zeros, size);
+        break;
+    default:
+        CHECK_OK(simdrive_apply(store, changes, 2, SIMDRIVE_BATCH_PLAIN, NULL));
+        test_image_put(image, VICTIM, zeros, 40);
+        test_image_put(image, 9, "text", 4);
+        break;
+    }
+}
+
+/* How many of the first `end` calls are covered by a sync among them. */
+static size_t synced_calls(const sdi_fault_op *log, size_t end) {
+    while (end > 0 && log[end - 1].kind != SDI_OP_SYNC) end--;
+    return end;
+}
+
+/* The file after `end` calls, without what was not synced yet of the sectors in `lost`, counted from the tail's. */
+static void put_state(const bench *b, const test_image *before, const sdi_fault_op *log, size_t end, unsigned lost) {
+    static uint8_t bytes[STATE_MAX];
+    size_t size = before->size, synced = synced_calls(log, end), first = before->size / SECTOR;
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, before->bytes, before->size);
+    for (size_t i = 0; i < end; i++) {
+        if (log[i].kind != SDI_OP_WRITE) continue;
+        CHECK(log[i].offset + log[i].size <= STATE_MAX);
+        for (size_t k = 0; k < log[i].size; k++) {
+            size_t at = (size_t)log[i].offset + k;
+            if (i < synced || !(lost >> (at / SECTOR - first) & 1)) bytes[at] = log[i].data[k];
+        }
+        if (log[i].offset + log[i].size > size) size = (size_t)(log[i].offset + log[i].size);
+    }
+    char path[TEST_PATH_MAX];
+    test_file_put(test_path(&b->folder, "state", path), bytes, size);
+}
+
+/* The state shows the store before the change or after it; a plain batch also after its first entry. */
+static void check_state(const bench *b, const test_image *after, size_t before, bool acknowledged, last_write kind) {
+    char path[TEST_PATH_MAX];
+    simdrive_store *store = test_open(test_path(&b->folder, "state", path));
+    test_view view;
+    size_t shown = test_image_complete(after, (size_t)simdrive_tail(store));
+    CHECK(shown == after->count || (!acknowledged && (shown == before || kind == A_PLAIN_BATCH)));
+    test_view_build(&view, after, shown);
+    CHECK_U64(view.tail, simdrive_tail(store));
+    test_check_reads(store, &view);
+    test_check_iteration(store, &view);
+    test_view_free(&view);
+    CHECK_OK(simdrive_close(store));
+}
+
+/* All states that a loss of power can leave when the store's tail before the last write is at `tail_in_sector`.
+ * Returns the number of syncs of that write. */
+static size_t lose_power(last_write kind, size_t tail_in_sector) {
+    char what[100];
+    bench b;
+    snprintf(what, sizeof what, "loss of power, write %d, tail at %zu of a sector", (int)kind, tail_in_sector);
+    bench_begin(&b, what);
+    test_image image = {0}, after = {0};
+    uint8_t filler[2 * SECTOR];
+    memset(filler, 'f', sizeof filler);
+    test_image_put(&image, VICTIM, "victim", 6);
+    test_image_put(&image, VICTIM & ~UINT64_C(0xFF), "precious", 8);
+    size_t start = (size_t)sdi_payload_start(image.size), tail = 2 * SECTOR + tail_in_sector;
+    test_image_put(&image, 7, filler, tail - SDI_METADATA_SIZE - start);
+    CHECK_U64(tail, image.size);
+    test_image_clone(&image, &after);
+    test_file_put(b.path, image.bytes, image.size);
+
+    simdrive_store *store = open_recorded(&b, b.path, SIMDRIVE_SYNC_COMMIT);
+    sdi_fault_os_record(b.faults, true);
+    change_last(kind, store, &after);
+    sdi_fault_os_record(b.faults, false);
+    CHECK(test_file_equals(b.path, after.bytes, after.size));
+    size_t count, syncs = 0;
+    const sdi_fault_op *log = sdi_fault_os_log(b.faults, &count);
+    unsigned sectors = (unsigned)((after.size - 1) / SECTOR - image.size / SECTOR) + 1;
+    CHECK(sectors <= MOST_SECTORS);
+    for (size_t end = 0; end <= count; end++) {
+        if (end < count) syncs += log[end].kind == SDI_OP_SYNC;
+        for (unsigned lost = 0; lost < 1U << sectors; lost++) {
+            test_context("%s, %zu of %zu calls, without sectors %x", what, end, count, lost);
+            put_state(&b, &image, log, end, lost);
+            check_state(&b, &after, image.count, end == count, kind);
+        }
+    }
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    test_image_free(&after);
+    bench_end(&b);
+    return syncs;
+}
+
+static void no_loss_of_power_changes_the_key_of_an_entry(void **state) {
+    (void)state;
+    for (int kind = 0; kind < LAST_WRITE_COUNT; kind++) {
+        size_t most_syncs = 0;
+        for (size_t tail_in_sector = 0; tail_in_sector < SECTOR; tail_in_sector += test_exhaustive() ? 1 : 3) {
+            size_t syncs = lose_power((last_write)kind, tail_in_sector);
+            if (syncs > most_syncs) most_syncs = syncs;
+        }
+        if (kind == A_TOMBSTONE) CHECK_U64(2, most_syncs); /* the case was met */
+    }
+}
+
+/* --- the file's name --------------------------------------------------------------------------------------------- */
+
+static size_t folder_syncs(const bench *b, const char *of) {
+    size_t count, syncs = 0;
+    const sdi_fault_op *log = sdi_fault_os_log(b->faults, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (log[i].kind != SDI_OP_SYNC_FOLDER) continue;
+        CHECK(strcmp(log[i].path, of) == 0);
+        syncs++;
+    }
+    return syncs;
+}
+
+/* The one who created the file had no reason to sync its name. */
+static void the_first_sync_makes_the_name_durable_whoever_created_it(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "name of a file that was not synced");
+    CHECK_OK(simdrive_close(test_open(b.path)));
+    char *real_path = realpath(b.path, NULL);
+    for (int policy = 0; policy < 2; policy++) {
+        sdi_fault_os_record(b.faults, true);
+        simdrive_store *store = open_recorded(&b, b.path, policy ? SIMDRIVE_SYNC_COMMIT : SIMDRIVE_SYNC_NONE);
+        for (int i = 0; i < 3; i++) {
+            CHECK_OK(simdrive_write(store, "k", 1, "value", 5, NULL));
+            if (policy == 0) CHECK_OK(simdrive_sync(store, NULL));
+        }
+        CHECK_U64(1, folder_syncs(&b, real_path));
+        CHECK_OK(simdrive_close(store));
+    }
+    free(real_path);
+    bench_end(&b);
+}
+
+static void the_name_that_is_synced_is_the_one_behind_a_link(void **state) {
+    (void)state;
+    for (int policy = 0; policy < 2; policy++) {
+        bench b;
+        bench_begin(&b, "file created through a link");
+        char target[TEST_PATH_MAX], folder[TEST_PATH_MAX];
+        CHECK(mkdir(test_path(&b.folder, "elsewhere", folder), 0700) == 0);
+        test_path(&b.folder, "elsewhere/target", target);
+        CHECK(symlink(target, b.path) == 0);
+        sdi_fault_os_record(b.faults, true);
+        simdrive_store *store = open_recorded(&b, b.path, policy ? SIMDRIVE_SYNC_COMMIT : SIMDRIVE_SYNC_NONE);
+        char *real_path = realpath(target, NULL);
+        CHECK_U64(policy, folder_syncs(&b, real_path));
+        CHECK_OK(simdrive_sync(store, NULL)); /* of nothing yet but the name */
+        CHECK_U64(1, folder_syncs(&b, real_path));
+        CHECK_OK(simdrive_write(store, "k", 1, "value", 5, NULL));
+        CHECK_OK(simdrive_sync(store, NULL));
+        CHECK_U64(1, folder_syncs(&b, real_path));
+        CHECK_OK(simdrive_close(store));
+        free(real_path);
+        bench_end(&b);
+    }
+}
+
+/* --- mistakes of the caller -------------------------------------------------------------------------------------- */
+
+static void a_key_that_is_not_there_is_refused(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "keys of NULL and a size");
+    simdrive_store *store = test_open(b.path);
+    CHECK_OK(simdrive_write(store, "", 0, "of the empty key", 16, NULL));
+    const simdrive_bytes keys[2] = {{"", 0}, {NULL, 5}};
+    simdrive_entry entries[2];
+    uint64_t hashes[2];
+    size_t found = 7;
+    memset(entries, 0xFF, sizeof entries);
+    CHECK_STATUS(SIMDRIVE_ERROR_INVALID_ARGUMENT, simdrive_read_batch(store, keys, 2, entries, &found));
+    CHECK(found == 0 && entries[0].data == NULL && entries[1].data == NULL);
+    simdrive_entries_release(entries, 2);
+    simdrive_hash_keys(keys, 2, hashes);
+    CHECK(hashes[0] == simdrive_hash_key("", 0) && hashes[1] == hashes[0]);
+    CHECK(simdrive_hash_key(NULL, 5) == hashes[0]);
+    unsigned char key[16], same[16];
+    simdrive_namespaced_key(NULL, 5, NULL, 5, key);
+    simdrive_namespaced_key("", 0, "", 0, same);
+    CHECK(memcmp(key, same, sizeof key) == 0);
+    CHECK_OK(simdrive_close(store));
+    bench_end(&b);
+}
+
+static void an_entry_that_is_zero_says_nothing(void **state) {
+    (void)state;
+    test_context("functions of entries on a zero entry");
+    const simdrive_entry entry = {0};
+    simdrive_entry clone;
+    simdrive_metadata metadata;
+    uint64_t start = 1, end = 1;
+    CHECK(!simdrive_entry_is_valid(&entry));
+    CHECK_U64(0, simdrive_entry_key_hash(&entry));
+    CHECK_U64(0, simdrive_entry_checksum(&entry));
+    CHECK_U64(0, simdrive_entry_total_size(&entry));
+    memset(&metadata, 1, sizeof metadata);
+    simdrive_entry_metadata(&entry, &metadata);
+    CHECK(metadata.key_hash == 0 && metadata.total_size == 0 && metadata.checksum == 0);
+    simdrive_entry_offset_range(&entry, &start, &end);
+    CHECK(start == 0 && end == 0);
+    simdrive_entry_clone(&entry, &clone);
+    CHECK(clone.data == NULL);
+    simdrive_entry_release(&clone);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_refused_compaction_does_not_stop_later_ones),
+        cmocka_unit_test(a_file_with_two_names_is_not_compacted),
+        cmocka_unit_test(a_file_that_gets_a_second_name_meanwhile_is_not_replaced),
+        cmocka_unit_test(deletes_of_hashes_in_sequence_take_linear_time),
+        cmocka_unit_test(a_batch_knows_its_own_keys_apart),
+        cmocka_unit_test(verification_names_every_mended_link),
+        cmocka_unit_test(calls_that_write_nothing_leave_a_damaged_tail),
+        cmocka_unit_test(the_first_bytes_that_are_written_move_a_damaged_tail),
+        cmocka_unit_test(what_fails_the_check_on_reading_is_not_given_out),
+        cmocka_unit_test(no_loss_of_power_changes_the_key_of_an_entry),
+        cmocka_unit_test(the_first_sync_makes_the_name_durable_whoever_created_it),
+        cmocka_unit_test(the_name_that_is_synced_is_the_one_behind_a_link),
+        cmocka_unit_test(a_key_that_is_not_there_is_refused),
+        cmocka_unit_test(an_entry_that_is_zero_says_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
