@@ -268,7 +268,7 @@ static simdrive_status gather_entry(append_job *append, const simdrive_change *c
     const uint8_t *data = put ? change->payload.data : tombstone;
     size_t size = put ? change->payload.size : 1;
     size_t pad = (size_t)(end - size - prev);
-    size_t copied = size <= COPIED_PAYLOAD ? size : HELD_BYTES;
+    size_t copied = size <= COPIED_PAYLOAD + HELD_BYTES ? size : HELD_BYTES; /* the held bytes are copied apart */
     simdrive_status status = make_room(append, pad + copied + SDI_METADATA_SIZE);
     if (status != SIMDRIVE_OK) return status;
     memset(buffer_end(append), 0, pad);
@@ -282,8 +282,7 @@ static simdrive_status gather_entry(append_job *append, const simdrive_change *c
     return SIMDRIVE_OK;
 }
 
-/* Before the first bytes of a file that is synced, the mark alone: whatever sectors a crash leaves, it will be known.
- * */
+/* Before the first bytes of a file that is synced, the mark alone: whatever sectors a crash leaves, it is there. */
 simdrive_status sdi_mark_first_write(simdrive_store *store, sdi_generation *generation, uint64_t tail) {
     if (tail != 0 || store->options.sync != SIMDRIVE_SYNC_COMMIT) return SIMDRIVE_OK;
     simdrive_status status =
