@@ -11,8 +11,8 @@
 #define SEGMENT_SLOTS ((size_t)SDI_LINE_SLOTS << SDI_SEGMENT_LINES_LOG2)
 
 /* Blocks are a fraction of what there is, so that what is not used yet stays small beside the keys; and at most one
- * huge page, so that touching one for the first time is no long stall. A huge page saves hundreds of page faults: it may
- * be a larger fraction. */
+ * huge page, so that touching one for the first time is no long stall. That saves hundreds of page faults, so it may be
+ * a larger fraction. */
 enum { BLOCK_FRACTION = 8, HUGE_PAGE_FRACTION = 5 };
 #define HUGE_PAGE ((size_t)2 << 20)
 

@@ -80,7 +80,7 @@ static simdrive_status make_room(sdi_index *index, const uint64_t *hashes, size_
         status = count_missing(index, doubtful, doubts, grew);
         doubts = 0;
     }
-    return status == SIMDRIVE_OK ? count_missing(index, doubtful, doubts, grew) : status;
+    return status == SIMDRIVE_OK && doubts > 0 ? count_missing(index, doubtful, doubts, grew) : status;
 }
 
 simdrive_status sdi_index_reserve(sdi_index *index, const uint64_t *hashes, size_t count) {
@@ -180,14 +180,19 @@ uint64_t sdi_index_put(sdi_index *index, uint64_t hash, uint64_t offset) {
     return old;
 }
 
-/* The targets of up to SDI_GROUP keys; returns how many. Asks for the home lines, then for what is needed next: the
- * metadata of the slots there that have the right tag, or the line behind. */
-static size_t prepare_group(const sdi_index *index, const uint64_t *hashes, size_t count, target *targets) {
+/* The targets of up to SDI_GROUP keys; returns how many. Asks for their home lines. */
+static size_t aim_group(const sdi_index *index, const uint64_t *hashes, size_t count, target *targets) {
     if (count > SDI_GROUP) count = SDI_GROUP;
     for (size_t i = 0; i < count; i++) {
         targets[i] = target_of(index, sdi_place_of(index->seed, hashes[i]));
         __builtin_prefetch(targets[i].line, 1);
     }
+    return count;
+}
+
+/* Asks for what is needed next: the metadata of the slots in the home lines that have the right tag, or the line
+ * behind. */
+static void look_at_group(const sdi_index *index, target *targets, size_t count) {
     const uint8_t *base = sdi_own_base(index);
     for (size_t i = 0; i < count; i++) {
         target *t = &targets[i];
@@ -199,19 +204,24 @@ static size_t prepare_group(const sdi_index *index, const uint64_t *hashes, size
             sdi_prefetch_at(base, sdi_slot_offset(slot));
         }
     }
-    return count;
 }
 
+/* While a group is put, the home lines of the next one are on their way. */
 void sdi_index_put_batch(sdi_index *index, const uint64_t *hashes, const uint64_t *offsets, size_t count,
                          uint64_t *replaced) {
-    target targets[SDI_GROUP];
+    target targets[2][SDI_GROUP];
     uint64_t new_keys = 0;
-    for (size_t first = 0, group; first < count; first += group) {
-        group = prepare_group(index, hashes + first, count - first, targets);
-        for (size_t i = first; i < first + group; i++) {
-            replaced[i] = put_at(index, &targets[i - first], hashes[i], offsets[i]);
-            new_keys += replaced[i] == SDI_INDEX_NONE;
+    unsigned now = 0;
+    size_t group = aim_group(index, hashes, count, targets[0]), next;
+    for (size_t first = 0; first < count; now = !now) {
+        next = aim_group(index, hashes + first + group, count - first - group, targets[!now]);
+        look_at_group(index, targets[now], group);
+        for (size_t i = 0; i < group; i++) {
+            replaced[first + i] = put_at(index, &targets[now][i], hashes[first + i], offsets[first + i]);
+            new_keys += replaced[first + i] == SDI_INDEX_NONE;
         }
+        first += group;
+        group = next;
     }
     count_keys(index, new_keys);
 }
@@ -249,7 +259,8 @@ simdrive_status sdi_index_add_batch(sdi_index *index, const uint64_t *hashes, co
     target targets[SDI_GROUP];
     simdrive_status status = SIMDRIVE_OK;
     for (size_t first = 0, done; first < count && status == SIMDRIVE_OK; first += done) {
-        size_t group = prepare_group(index, hashes + first, count - first, targets);
+        size_t group = aim_group(index, hashes + first, count - first, targets);
+        look_at_group(index, targets, group);
         if (!add_group(index, targets, hashes + first, offsets + first, group, existing + first, &done))
             status = grow_for(index, targets[done].u);
     }

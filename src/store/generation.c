@@ -153,7 +153,7 @@ static void drain(sdi_generation *generation) {
 }
 
 void sdi_pin_drained(sdi_pin *pin) {
-    atomic_thread_fence(memory_order_acquire);
+    atomic_load_explicit(&pin->word, memory_order_acquire); /* all that others did under their pins has happened */
     sdi_generation *generation = pin->generation;
     if (atomic_fetch_sub_explicit(&generation->open_slots, 1, memory_order_acq_rel) == 1) drain(generation);
 }

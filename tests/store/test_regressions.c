@@ -363,24 +363,25 @@ enum { SECTOR = 512, MOST_SECTORS = 8, STATE_MAX = 1 << 14 };
 typedef enum last_write {
     A_TOMBSTONE,
     ZEROS,
-    A_LONG_RUN_OF_ZEROS,
     ZEROS_UP_TO_THE_LINK,
-    ZEROS_BY_STREAM,
     A_PLAIN_BATCH,
+    TEXT_AND_ZEROS,
+    TEXT_AND_ZEROS_BY_STREAM,
     LAST_WRITE_COUNT
 } last_write;
 
 static const uint64_t VICTIM = 0x0102030405060708;
 
-/* Sizes with which the metadata of some entry lies across a sector, in the hash or behind the first byte of the link. */
+/* Sizes with which some entry's metadata lies across a sector, in the hash or behind the first byte of the link. */
 static size_t zeros_of(last_write kind) {
     return kind == ZEROS || kind == A_PLAIN_BATCH ? 60 : kind == ZEROS_UP_TO_THE_LINK ? 503 : 1210;
 }
 
 /* One change on top of synced entries, to the store and to the image of it. */
 static void change_last(last_write kind, simdrive_store *store, test_image *image) {
-    static const uint8_t zeros[1210] = {0};
+    static uint8_t zeros[1210]; /* 11 pieces of 110 bytes */
     const size_t size = zeros_of(kind);
+    memset(zeros, size == sizeof zeros ? 'x' : 0, 110); /* before the last two sectors */
     const simdrive_change changes[2] = {{SIMDRIVE_PUT, VICTIM, {zeros, size}}, {SIMDRIVE_PUT, 9, {"text", 4}}};
     simdrive_stream *stream = NULL;
     switch (kind) {
@@ -389,14 +390,14 @@ static void change_last(last_write kind, simdrive_store *store, test_image *imag
         test_image_delete(image, VICTIM);
         break;
     case ZEROS:
-    case A_LONG_RUN_OF_ZEROS:
     case ZEROS_UP_TO_THE_LINK:
+    case TEXT_AND_ZEROS:
         CHECK_OK(simdrive_write_hash(store, VICTIM, zeros, size, NULL));
         test_image_put(image, VICTIM, zeros, size);
         break;
-    case ZEROS_BY_STREAM:
+    case TEXT_AND_ZEROS_BY_STREAM:
         CHECK_OK(simdrive_stream_begin_hash(store, VICTIM, 0, &stream));
-        for (size_t done = 0; done < size; done += 110) CHECK_OK(simdrive_stream_append(stream, zeros, 110));
+        for (size_t done = 0; done < size; done += 110) CHECK_OK(simdrive_stream_append(stream, zeros + done, 110));
         CHECK_OK(simdrive_stream_commit(stream, NULL));
         test_image_put(image, VICTIM, zeros, size);
         break;
@@ -456,7 +457,7 @@ static size_t lose_power(last_write kind, size_t tail_in_sector) {
     snprintf(what, sizeof what, "loss of power, write %d, tail at %zu of a sector", (int)kind, tail_in_sector);
     bench_begin(&b, what);
     test_image image = {0}, after = {0};
-    uint8_t filler[2 * SECTOR];
+    uint8_t filler[3 * SECTOR];
     memset(filler, 'f', sizeof filler);
     test_image_put(&image, VICTIM, "victim", 6);
     test_image_put(&image, VICTIM & ~UINT64_C(0xFF), "precious", 8);
@@ -492,6 +493,7 @@ static size_t lose_power(last_write kind, size_t tail_in_sector) {
 
 static void no_loss_of_power_changes_the_key_of_an_entry(void **state) {
     (void)state;
+    if (SIMDRIVE_ALIGNMENT > 64) skip(); /* the sizes are made for small alignments; the code is the same for all */
     for (int kind = 0; kind < LAST_WRITE_COUNT; kind++) {
         size_t most_syncs = 0;
         for (size_t tail_in_sector = 0; tail_in_sector < SECTOR; tail_in_sector += test_exhaustive() ? 1 : 3) {
