@@ -268,8 +268,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_open(const char *path,
                                                                simdrive_store **out);
 
 /* Lets a handle that was opened read-only see what a writer in another process has done since it was opened, or
- * refreshed last: appends, whole batches only, and compaction. Entries, iterators and sessions taken before stay as
- * they are. Any thread may call it at any time; others go on reading meanwhile.
+ * refreshed last: appends, whole batches only, and compaction. Entries and iterators taken before stay as they are;
+ * sessions follow. Any thread may call it at any time; others go on reading meanwhile.
  *
  *   changed  whether there was anything new; may be NULL.
  *

@@ -43,6 +43,7 @@ bool sdi_fits_other_alignment(const uint8_t *file, uint64_t end) {
     uint64_t prev = sdi_load64(file + end + SDI_PREV_FIELD);
     uint32_t stored = sdi_load32(file + end + SDI_CHECKSUM_FIELD);
     if (prev >= end || (prev != 0 && prev < SDI_ENTRY_MIN)) return false;
+    if (end - prev == 1 && file[prev] == 0) return false; /* a tombstone is the same in all of them */
     for (uint64_t alignment = 1; alignment <= 65536; alignment *= 2) {
         uint64_t start = sdi_align_up(prev, alignment);
         if (start >= end) return false;

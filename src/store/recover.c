@@ -377,6 +377,7 @@ static simdrive_status follow_run(search_state *search, uint64_t top, bool colle
         status = matches(search, &record, &right);
         if (status == SIMDRIVE_OK && !right && collect)
             status = is_passable(search, &out->lowest, &record, &passable);
+        if (passable && sdi_fits_other_alignment(search->file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
         if (status == SIMDRIVE_OK && passable) status = push_corrupt(&search->damage, record.end);
         if (status != SIMDRIVE_OK) return status;
         if (!right && !passable) return SIMDRIVE_OK;
@@ -402,6 +403,7 @@ static simdrive_status mend_break(search_state *search, const followed_run *run,
         simdrive_status status = matches(search, &mended, &right);
         if (status != SIMDRIVE_OK) return status;
     }
+    if (!right && sdi_fits_other_alignment(search->file, end)) return SIMDRIVE_ERROR_ALIGNMENT;
     if (!right) return push_corrupt(&search->damage, end);
     if (sdi_load64(search->file + end + SDI_PREV_FIELD) == below) return SIMDRIVE_OK;
     return push_repair(&search->damage, end, below);
@@ -543,10 +545,7 @@ static simdrive_status locate(search_state *search, uint64_t *tail, simdrive_dam
         if (*tail == 0) {
             *damage = SIMDRIVE_DAMAGE_TAIL;
             search->damage.keep_tail = true; /* the mark is a strong hint, and no proof */
-            if (has_first_write_mark(search)) return SIMDRIVE_OK;
-            return sdi_fits_other_alignment(search->file, search->size - SDI_METADATA_SIZE)
-                       ? SIMDRIVE_ERROR_ALIGNMENT
-                       : SIMDRIVE_ERROR_NOT_A_STORE;
+            return has_first_write_mark(search) ? SIMDRIVE_OK : SIMDRIVE_ERROR_NOT_A_STORE;
         }
         if (valid) {
             status = doubt_lonely_tail(search, tail, &ambiguous);
@@ -740,11 +739,32 @@ static simdrive_status recover_valid(search_state *search, uint64_t tail, simdri
     return SIMDRIVE_OK;
 }
 
+/* Whether a whole chain leads from the file's end to its beginning in which an entry has its checksum under another
+ * payload alignment only. The links alone are followed: where payloads begin is what is in question. */
+static bool is_of_other_alignment(const uint8_t *file, uint64_t size) {
+    uint64_t tail, prev;
+    sdi_record record;
+    for (tail = size; tail >= SDI_ENTRY_MIN; tail = prev) {
+        prev = sdi_load64(file + tail - SDI_METADATA_SIZE + SDI_PREV_FIELD);
+        if (prev >= tail - SDI_METADATA_SIZE) return false;
+    }
+    if (tail != 0) return false;
+    for (tail = size; tail >= SDI_ENTRY_MIN; tail = prev) {
+        uint64_t end = tail - SDI_METADATA_SIZE;
+        prev = sdi_load64(file + end + SDI_PREV_FIELD);
+        bool ours = sdi_decode(file, end, &record) && sdi_checksum_matches(file, &record, SDI_CRC32C, NULL);
+        if (!ours && sdi_fits_other_alignment(file, end)) return true;
+        if (prev >= end) return false; /* true a moment ago; but the bytes are shared */
+    }
+    return false;
+}
+
 static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
                                        sdi_recovery *out) {
     search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size};
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
+    if (is_of_other_alignment(file, size)) return SIMDRIVE_ERROR_ALIGNMENT;
     ranges_begin(&search.ranges, file, size);
     simdrive_status status = size < SDI_ENTRY_MIN && !has_first_write_mark(&search)
                                  ? SIMDRIVE_ERROR_NOT_A_STORE

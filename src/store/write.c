@@ -63,6 +63,7 @@ static simdrive_status apply_batch(simdrive_store *store, simdrive_operation ope
     for (size_t i = 0; keys && i < count; i++) {
         if (!keys[i].data && keys[i].size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     }
+    if (count == 0) return apply(store, NULL, 0, SIMDRIVE_BATCH_ATOMIC, applied, tail);
     if (count > SIZE_MAX / sizeof *changes) return SIMDRIVE_ERROR_NO_MEMORY;
     if (count > CHANGES_ON_STACK) {
         changes = malloc(count * sizeof *changes);

@@ -405,6 +405,15 @@ static void unfinished_copies_are_not_left_behind(void **state) {
     CHECK(test_file_equals(b->path, b->image.bytes, b->image.size));
 }
 
+#if defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+#if !SANITIZED
 static void write_in_little_address_space(void *user) {
     struct rlimit limit = {UINT64_C(200) << 20, UINT64_C(200) << 20};
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
@@ -430,11 +439,12 @@ static void write_in_little_address_space(void *user) {
     free(value);
     CHECK_OK(simdrive_close(store));
 }
+#endif
 
 static void little_address_space_is_an_error_or_no_problem(void **state) {
     bench *b = *state;
     test_context("address-space limit");
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if SANITIZED
     print_message("sanitizers need the address space themselves\n");
     (void)b;
 #else

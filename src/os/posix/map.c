@@ -16,7 +16,10 @@ simdrive_status sdi_posix_map(const sdi_os *os, sdi_file *file, uint64_t size, c
     *out = NULL;
     if (size > SIZE_MAX) return sdi_posix_error(ENOMEM); /* more than there are addresses */
     void *base = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED | MAP_NORESERVE, file->fd, 0);
-    if (base == MAP_FAILED) return sdi_posix_error(errno);
+    if (base == MAP_FAILED) {
+        /* Nothing else than its length can be wrong: some emulators of the system call say so instead of ENOMEM. */
+        return sdi_posix_error(errno == EINVAL ? ENOMEM : errno);
+    }
     *out = base;
     return SIMDRIVE_OK;
 }
