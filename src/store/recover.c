@@ -483,6 +483,10 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
         if (status == SIMDRIVE_OK && below != 0) status = judge_chain(search, below, &valid);
         if (status != SIMDRIVE_OK) return status;
         *tail = next = below;
+        bool mendable = false;
+        if (sdi_decode_with_prev(search->file, metadata, below, &record)) status = matches(search, &record, &mendable);
+        if (status != SIMDRIVE_OK) return status;
+        if (mendable && !is_unpublished(search, run->broken, below)) return SIMDRIVE_OK; /* only its link is wrong */
         if (no_entry_between(below, run)) return SIMDRIVE_OK;
         *explained = (valid && is_unpublished(search, run->broken, below)) ||
                      (below == 0 && (has_first_write_mark(search) || is_unpublished(search, run->broken, 0)));
