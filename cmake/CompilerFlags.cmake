@@ -63,3 +63,15 @@ else()
   simdrive_link_option_if_known(-Wl,-z,now)
   simdrive_link_option_if_known(-Wl,-z,noexecstack)
 endif()
+
+# The hot paths cross files (a read: store, index, format), so release builds are optimised over all of them, where the
+# compiler can leave ordinary code in the static library as well: not everybody who links it has the same one.
+if(SIMDRIVE_LTO AND NOT SIMDRIVE_SANITIZE AND CMAKE_BUILD_TYPE MATCHES "^(Release|RelWithDebInfo)$")
+  include(CheckIPOSupported)
+  check_ipo_supported(RESULT simdrive_has_lto OUTPUT simdrive_no_lto LANGUAGES C)
+  check_c_compiler_flag(-ffat-lto-objects SIMDRIVE_HAVE_FAT_LTO)
+  if(simdrive_has_lto AND SIMDRIVE_HAVE_FAT_LTO)
+    set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
+    target_compile_options(simdrive_flags INTERFACE -ffat-lto-objects)
+  endif()
+endif()

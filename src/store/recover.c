@@ -17,7 +17,7 @@
  *      at, to the entry where it breaks; the next tail is looked for below the last good entry, and so on down to a
  *      valid one. When every break on the way is of the kind that a crash makes, all above the valid tail is a damaged
  *      tail like any other: the link of an unpublished batch (sdi_unpublished_prev), the mark of an interrupted first
- *      write, or a sector of zeros where metadata must be, for metadata is never zero.
+ *      write, or, not far from the end, a sector of zeros where metadata must be, for metadata is never zero.
  *   7  Otherwise the store is damaged in its middle, and all runs are collected (collect_runs). At each break the next
  *      tail found tells what was damaged: the link of the last good entry, the link of the entry where it breaks, or
  *      more of it. Links are mended, the rest is remembered as corrupt.
@@ -363,8 +363,7 @@ static simdrive_status is_passable(search_state *search, const sdi_record *upper
     return status == SIMDRIVE_OK && !other ? only_payload_damaged(search, record, answer) : status;
 }
 
-/* Follows a run from `top`, whose entry has its checksum. With `collect`, damaged payloads are noted and passed over.
- * */
+/* Follows a run from `top`, whose entry has its checksum. With `collect`, damaged payloads are noted and passed by. */
 static simdrive_status follow_run(search_state *search, uint64_t top, bool collect, followed_run *out) {
     memset(out, 0, sizeof *out);
     for (uint64_t position = top; position != 0;) {
@@ -498,11 +497,9 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
             status = next != 0 ? judge_chain(search, next, &valid) : SIMDRIVE_OK;
             if (status != SIMDRIVE_OK) return status;
             run->lowest = record;
-        } else if (below == 0) { /* the file's first sectors are missing */
-            *explained = true;
-            return SIMDRIVE_OK;
         }
-        *explained = valid;
+        /* Zeros far from the end are more likely a medium's fault than a crash's. */
+        *explained = valid && search->size - *tail <= SDI_CHECK_WINDOW;
         if (valid || next == 0) return SIMDRIVE_OK;
         record = run->lowest;
         status = follow_run(search, next, false, run);
