@@ -332,12 +332,26 @@ static simdrive_status link_is_suspect(search_state *search, const sdi_record *r
     }
 }
 
+/* Whether an entry whose link leads to 0 is the first of the file, as it seems: then no valid chain ends within it. A
+ * link of zeros may just as well be one that was lost. */
+static simdrive_status is_first_entry(search_state *search, const sdi_record *record, bool *answer) {
+    uint64_t within = 0;
+    bool valid = false;
+    *answer = true;
+    if (record->end > search->spare_steps) return SIMDRIVE_OK;
+    search->spare_steps -= record->end;
+    simdrive_status status = find_tail(search, record->end, 0, &within);
+    if (status == SIMDRIVE_OK && within != 0) status = judge_chain(search, within, &valid);
+    *answer = !valid;
+    return status;
+}
+
 /* Whether an entry without its checksum can be passed over as one damaged payload, for its link is right. */
 static simdrive_status only_payload_damaged(search_state *search, const sdi_record *record, bool *answer) {
-    bool chained = record->prev == 0, suspect = false;
-    simdrive_status status = SIMDRIVE_OK;
+    bool chained = false, suspect = false;
     *answer = false;
-    if (!chained) status = judge_chain(search, record->prev, &chained);
+    simdrive_status status = record->prev == 0 ? is_first_entry(search, record, &chained)
+                                               : judge_chain(search, record->prev, &chained);
     if (status != SIMDRIVE_OK || !chained) return status;
     status = link_is_suspect(search, record, &suspect);
     *answer = !suspect;

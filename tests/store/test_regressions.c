@@ -562,6 +562,88 @@ static void the_name_that_is_synced_is_the_one_behind_a_link(void **state) {
     }
 }
 
+/* --- sectors of zeros --------------------------------------------------------------------------------------------- */
+
+enum { NUMBERS = 60, NUMBER_WORDS = 40 };
+
+static void fill_number(uint64_t words[NUMBER_WORDS], uint64_t number) {
+    for (size_t i = 0; i < NUMBER_WORDS; i++) words[i] = (number + 1) * UINT64_C(0x9E3779B97F4A7C15) + i;
+}
+
+/* A store of numbers, and a value of `last` bytes at its end; then the sector that holds the metadata in the middle is
+ * lost. */
+static void lose_a_sector(bench *b, size_t last) {
+    uint64_t words[NUMBER_WORDS];
+    simdrive_metadata middle;
+    simdrive_store *store = test_open(b->path);
+    for (uint64_t i = 0; i < NUMBERS; i++) {
+        fill_number(words, i);
+        CHECK_OK(simdrive_write(store, &i, sizeof i, words, sizeof words, NULL));
+    }
+    uint8_t *value = test_alloc(last);
+    memset(value, 7, last);
+    CHECK_OK(simdrive_write(store, "last", 4, value, last, NULL));
+    uint64_t number = NUMBERS / 2;
+    CHECK_OK(simdrive_read_metadata(store, &number, sizeof number, &middle));
+    CHECK_OK(simdrive_close(store));
+    free(value);
+    static const uint8_t zeros[512];
+    int file = open(b->path, O_WRONLY | O_CLOEXEC);
+    CHECK(file >= 0 && pwrite(file, zeros, sizeof zeros, (off_t)(middle.end - middle.end % 512)) == sizeof zeros);
+    CHECK(close(file) == 0);
+}
+
+static size_t numbers_in(simdrive_store *store) {
+    size_t found = 0;
+    for (uint64_t i = 0; i < NUMBERS; i++) {
+        uint64_t words[NUMBER_WORDS];
+        simdrive_entry entry = {0};
+        if (simdrive_read(store, &i, sizeof i, &entry) != SIMDRIVE_OK) continue;
+        fill_number(words, i);
+        CHECK(entry.size == sizeof words && memcmp(entry.data, words, sizeof words) == 0);
+        simdrive_entry_release(&entry);
+        found++;
+    }
+    return found;
+}
+
+static void a_sector_lost_near_the_end_is_a_torn_write_and_kept_aside(void **state) {
+    (void)state;
+    bench b;
+    char kept[TEST_PATH_MAX];
+    bench_begin(&b, "a sector of zeros near the end");
+    lose_a_sector(&b, 1000);
+    size_t size = test_file_size(b.path);
+    simdrive_open_options options = {.struct_size = sizeof options, .quarantine_max_bytes = 1};
+    simdrive_store *store = NULL;
+    CHECK_OK(simdrive_open(b.path, &options, &store));
+    CHECK(test_info(store).damage == SIMDRIVE_DAMAGE_TAIL);
+    uint64_t tail = simdrive_tail(store);
+    CHECK(numbers_in(store) >= NUMBERS / 2 - 2); /* a sector holds bytes of two entries or three */
+    CHECK_OK(simdrive_write(store, "new", 3, "value", 5, NULL));
+    CHECK_OK(simdrive_close(store));
+    CHECK_U64(1, test_folder_count(&b.folder, "store.tail-", kept)); /* whole entries are in it: whatever the limit */
+    char path[TEST_PATH_MAX];
+    CHECK_U64(size - tail, test_file_size(test_path(&b.folder, kept, path)));
+    bench_end(&b);
+}
+
+static void a_sector_lost_far_from_the_end_is_damage_in_the_middle(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "a sector of zeros far from the end");
+    lose_a_sector(&b, (size_t)65 << 20);
+    size_t size = test_file_size(b.path);
+    simdrive_store *store = NULL;
+    CHECK_STATUS(SIMDRIVE_ERROR_CORRUPT, simdrive_open(b.path, NULL, &store));
+    store = test_open_read_only(b.path);
+    CHECK(test_info(store).damage == SIMDRIVE_DAMAGE_MIDDLE);
+    CHECK(numbers_in(store) >= NUMBERS - 3 && simdrive_exists(store, "last", 4));
+    CHECK_OK(simdrive_close(store));
+    CHECK_U64(size, test_file_size(b.path));
+    bench_end(&b);
+}
+
 /* --- mistakes of the caller -------------------------------------------------------------------------------------- */
 
 static void a_key_that_is_not_there_is_refused(void **state) {
@@ -624,6 +706,8 @@ int main(void) {
         cmocka_unit_test(no_loss_of_power_changes_the_key_of_an_entry),
         cmocka_unit_test(the_first_sync_makes_the_name_durable_whoever_created_it),
         cmocka_unit_test(the_name_that_is_synced_is_the_one_behind_a_link),
+        cmocka_unit_test(a_sector_lost_near_the_end_is_a_torn_write_and_kept_aside),
+        cmocka_unit_test(a_sector_lost_far_from_the_end_is_damage_in_the_middle),
         cmocka_unit_test(a_key_that_is_not_there_is_refused),
         cmocka_unit_test(an_entry_that_is_zero_says_nothing),
     };
