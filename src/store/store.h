@@ -19,7 +19,8 @@
  *       retired slot that reached zero stays there.
  *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and
  *       `damaged_tail`.
- *   S6  The mutex protects the writer's place alone. Nobody holds it while he works, nor a second lock with it.
+ *   S6  The mutex protects the writer's place and the queue for it. Nobody holds it while he works, nor a second lock
+ *       with it.
  *   S7  A failed append leaves the file at its old length and everything in memory as it was, or poisons the handle.
  */
 #ifndef SDI_STORE_H
@@ -37,7 +38,7 @@
 
 enum {
     SDI_PIN_SLOTS = 64,
-    SDI_MAX_MAPS = 48 /* of one generation: each is at least twice the one before */
+    SDI_MAX_MAPS = 48 /* of one generation: each is twice the one before, unless addresses are short */
 };
 
 #define SDI_PIN_RETIRED (UINT64_C(1) << 63)
