@@ -449,8 +449,8 @@ SIMDRIVE_API uint64_t simdrive_entry_total_size(const simdrive_entry *entry);
 SIMDRIVE_API void simdrive_entry_offset_range(const simdrive_entry *entry, uint64_t *start, uint64_t *end);
 SIMDRIVE_API void simdrive_entry_address_range(const simdrive_entry *entry, uintptr_t *start, uintptr_t *end);
 
-/* Computes the payload's checksum and compares it with the stored one (either kind). Reads all of the payload:
- * some 40 GB/s from memory. */
+/* Computes the payload's checksum and compares it with the stored one (either kind). Reads all of the
+ * payload. */
 SIMDRIVE_API bool simdrive_entry_is_valid(const simdrive_entry *entry);
 
 /* The payload as an array of elements of `element_size` bytes, in place.

@@ -326,10 +326,6 @@ static simdrive_status check_names(simdrive_store *store) {
     return link_count > 1 ? sdi_refuse(SIMDRIVE_ERROR_UNSUPPORTED) : SIMDRIVE_OK;
 }
 
-static void poison(simdrive_store *store) {
-    atomic_store_explicit(&store->poisoned, true, memory_order_release);
-}
-
 static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_generation *to, const char *temporary) {
     const sdi_os *os = store->os;
     sdi_file_info info;
@@ -342,13 +338,13 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
         bool is_new;
         uint32_t link_count;
         /* When the name does not tell either, nobody knows which file a write would go to. */
-        if (path_names(store, &info.id, &is_new, &link_count) != SIMDRIVE_OK) poison(store);
+        if (path_names(store, &info.id, &is_new, &link_count) != SIMDRIVE_OK) sdi_poison(store);
         if (!is_new) return status;
     }
     /* The name is the new file's now, and nothing may fail any more. When the folder cannot be synced, a crash may
      * bring the old file back, and what is written from now on would be lost with the new one: so nothing is. */
     status = os->sync_folder_of(os, store->real_path);
-    if (status != SIMDRIVE_OK) poison(store);
+    if (status != SIMDRIVE_OK) sdi_poison(store);
     store->file_id = info.id;
     store->folder_unsynced = false;
     if (status == SIMDRIVE_OK) atomic_store_explicit(&store->durable_tail, sdi_tail(to), memory_order_relaxed);

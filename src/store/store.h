@@ -328,6 +328,11 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request);
  * write, when nothing else can be refused any more, for a call that fails changes nothing. Writer's place held. */
 simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *generation);
 
+/* Refuses all further writes through this handle. */
+static inline void sdi_poison(simdrive_store *store) {
+    atomic_store_explicit(&store->poisoned, true, memory_order_release);
+}
+
 /* Cuts the file back after a failed append; poisons the store when that fails. Returns `status`. */
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status);
 

@@ -60,10 +60,6 @@ void sdi_place_leave(simdrive_store *store) {
 
 /* --- taking back, and making durable ----------------------------------------------------------------------------- */
 
-static void poison(simdrive_store *store) {
-    atomic_store_explicit(&store->poisoned, true, memory_order_release);
-}
-
 /* Cuts the file, but not under the eyes of a reader. */
 static simdrive_status cut(simdrive_store *store, sdi_file *file, uint64_t size) {
     store->os->claim_length(store->os, file);
@@ -74,7 +70,7 @@ static simdrive_status cut(simdrive_store *store, sdi_file *file, uint64_t size)
 
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status) {
     int os_error = sdi_get_os_error();
-    if (cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) poison(store);
+    if (cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) sdi_poison(store);
     sdi_set_os_error(os_error);
     return status;
 }
@@ -84,7 +80,7 @@ simdrive_status sdi_sync_file(simdrive_store *store, sdi_generation *generation,
     if (status == SIMDRIVE_OK && store->folder_unsynced)
         status = store->os->sync_folder_of(store->os, store->real_path);
     if (status != SIMDRIVE_OK) {
-        poison(store);
+        sdi_poison(store);
         return status;
     }
     store->folder_unsynced = false;
