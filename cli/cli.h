@@ -20,7 +20,8 @@ typedef enum sdi_cli_exit {
     SDI_CLI_USAGE = 2,     /* the call itself is wrong; nothing was done */
     SDI_CLI_IO = 3,        /* the system refused, or a pipe was closed early */
     SDI_CLI_DAMAGED = 4,   /* damaged, or not a store */
-    SDI_CLI_LOCKED = 5     /* another process has the store open for writing */
+    SDI_CLI_LOCKED = 5,    /* another process has the store open for writing */
+    SDI_CLI_STALE = 6      /* an offset that was given is none of the store (any more) */
 } sdi_cli_exit;
 
 /* One invocation. Strings live as long as the process. */

@@ -35,6 +35,7 @@ const sdi_cli_exit_text sdi_cli_exit_table[] = {
     {SDI_CLI_IO, "input or output error; also, without a message, when a pipe was closed by its reader"},
     {SDI_CLI_DAMAGED, "damaged, or not a store"},
     {SDI_CLI_LOCKED, "locked: another process has the store open for writing"},
+    {SDI_CLI_STALE, "an offset that was given is none of the store, or no longer: it was compacted"},
 };
 const size_t sdi_cli_exit_count = sizeof sdi_cli_exit_table / sizeof sdi_cli_exit_table[0];
 

@@ -101,6 +101,8 @@ sdi_cli_exit sdi_cli_exit_of(simdrive_status status) {
     case SIMDRIVE_ERROR_CORRUPT:
     case SIMDRIVE_ERROR_ALIGNMENT: return SDI_CLI_DAMAGED;
     case SIMDRIVE_ERROR_LOCKED: return SDI_CLI_LOCKED;
+    case SIMDRIVE_COMPACTED:
+    case SIMDRIVE_ERROR_STALE_OFFSET: return SDI_CLI_STALE;
     default: return SDI_CLI_IO;
     }
 }
@@ -124,6 +126,7 @@ static const char *advice(simdrive_status status) {
     case SIMDRIVE_ERROR_ALIGNMENT: return "use a build of simdrive with the alignment that it was written with";
     case SIMDRIVE_ERROR_CANCELLED: return "the store is valid; run the same command again to finish";
     case SIMDRIVE_ERROR_IO: return "check the disk and try again";
+    case SIMDRIVE_ERROR_STALE_OFFSET: return "offsets are void after a compaction: begin without one";
     default: return "see 'simdrive help'";
     }
 }

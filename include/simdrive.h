@@ -8,6 +8,7 @@
  *   2. Guarantees           6. Reading                 10. Iteration
  *   3. Limits               7. Entries                 11. Many stores: copy, transfer, nesting
  *   4. Status codes         8. Writing                 12. Care: sync, compact, verify, salvage, backup
+ *                                                      13. Over time: changes, history, statistics
  *
  * 1. THE MODEL
  *
@@ -123,6 +124,8 @@ extern "C" {
     X(NOT_FOUND, 1, "no such key")                                                                   \
     /* an iteration, a stream or a walk has no more to give */                                       \
     X(END, 2, "no more entries")                                                                     \
+    /* the store was compacted: offsets that were known before mean nothing now */                   \
+    X(COMPACTED, 3, "store was compacted; earlier offsets are void")                                 \
     /* a mistake in the call itself: a NULL that is not allowed, an unknown option */                \
     X(ERROR_INVALID_ARGUMENT, 16, "invalid argument")                                                \
     /* empty payload, or the single byte 00: see LIMITS */                                           \
@@ -162,7 +165,9 @@ extern "C" {
     /* the file needs a build of the library with another payload alignment */                       \
     X(ERROR_ALIGNMENT, 51, "store was written with another payload alignment")                       \
     /* this system cannot do it, or not with this file: see simdrive_compact() */                    \
-    X(ERROR_UNSUPPORTED, 52, "not supported on this system")
+    X(ERROR_UNSUPPORTED, 52, "not supported on this system")                                         \
+    /* a compaction moved what was there, or it never was an offset of this store: begin anew */     \
+    X(ERROR_STALE_OFFSET, 53, "no entry of this store ends at that offset")
 
 typedef enum simdrive_status {
 #define SIMDRIVE_STATUS_ENUM(name, number, text) SIMDRIVE_##name = number,
@@ -192,6 +197,8 @@ typedef struct simdrive_session simdrive_session;
 typedef struct simdrive_iterator simdrive_iterator;
 typedef struct simdrive_reader simdrive_reader;
 typedef struct simdrive_stream simdrive_stream;
+typedef struct simdrive_changes simdrive_changes;
+typedef struct simdrive_history simdrive_history;
 
 /* A sequence of bytes lent by the caller for the time of a call: a key, or a payload. */
 typedef struct simdrive_bytes {
@@ -216,6 +223,16 @@ typedef enum simdrive_sync_policy {
     SIMDRIVE_SYNC_INTERVAL = 2  /* at most `sync_interval_ms` later, by a thread of the store */
 } simdrive_sync_policy;
 
+/* The saved index: a file `<store>.index` beside the store, from which opening takes the index instead of walking over
+ * all entries. It is derived data and may be removed at any time, as long as nobody has the store open. It is used only
+ * when it belongs to this very file, and each part of it only when its checksum is right; what was written after it was
+ * saved is walked over. Only writers save it: when they close, and now and then while they write. */
+typedef enum simdrive_saved_index {
+    SIMDRIVE_SAVED_INDEX_AUTO = 0,  /* used when there is one; saved when opening without it would be slow */
+    SIMDRIVE_SAVED_INDEX_OFF = 1,   /* neither used nor saved */
+    SIMDRIVE_SAVED_INDEX_ALWAYS = 2 /* saved on each close after a change, however small the store is */
+} simdrive_saved_index;
+
 typedef struct simdrive_open_options {
     size_t struct_size;                /* sizeof(simdrive_open_options) */
     bool read_only;                    /* no lock, no write permission needed; the file must exist */
@@ -236,6 +253,12 @@ typedef struct simdrive_open_options {
     uint64_t quarantine_max_bytes;     /* largest damaged tail that the first write keeps aside; default
                                           1 GiB. A larger one is cut off without a copy,
                                           unless there are whole entries in it */
+    uint64_t at_offset;                /* read_only: the store as it was when its tail was here (a tail that a
+                                          write or simdrive_revision gave); 0: as it is. Never refreshed */
+    simdrive_saved_index saved_index;
+    uint32_t compact_stale_percent;    /* compact in a thread of the library when at least so much of the file
+                                          is stale; 0: never by itself. See simdrive_compact_begin() */
+    uint64_t compact_min_bytes;        /* ... and at least so many bytes; default 64 MiB */
 } simdrive_open_options;
 
 /* What opening found, besides the entries. */
@@ -257,7 +280,8 @@ typedef enum simdrive_damage {
  * Never changes an existing file, damaged or not (section 2); an empty or all-zero file is an empty store.
  * A writer holds the store's lock until it closes. A damaged tail is not an error: see simdrive_info.
  *
- * Errors: ERROR_LOCKED; ERROR_NOT_A_STORE, the file is something else and was left alone; ERROR_CORRUPT, the
+ * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is something
+ * else and was left alone; ERROR_CORRUPT, the
  * chain is broken in its middle and the store was to be opened for writing (reading is possible: read_only);
  * ERROR_NO_SUCH_FILE, ERROR_EXISTS, ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
  *
@@ -277,6 +301,12 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_open(const char *path,
  * handle, on a store in memory and on one damaged in its middle it does nothing. ERROR_NO_SUCH_FILE when the path is
  * gone: what was there can still be read. ERROR_IO when the file was cut behind the library's back. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_refresh(simdrive_store *store, bool *changed);
+
+/* Waits until there is more, or else, than at the tail `known` (simdrive_tail()): OK then, and a read-only handle has
+ * been refreshed; END when `timeout_ms` passed first (0: does not wait; UINT32_MAX: no limit). Woken by the system
+ * where it can tell that a file changes, otherwise it looks at intervals of at most 100 ms. Takes no writer's place. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_wait(simdrive_store *store, uint64_t known,
+                                                               uint32_t timeout_ms);
 
 /* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers and sessions
  * taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
@@ -677,6 +707,35 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact(simdrive_store
                                                                   const simdrive_work_options *options,
                                                                   uint64_t *saved_bytes);
 
+/* The same in a thread of the library. Returns as soon as it runs; ERROR_BUSY when a compaction runs already, also one
+ * that was started by `compact_stale_percent`. `options->progress` is called in that thread. Closing the store cancels
+ * it and waits for its end. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact_begin(simdrive_store *store,
+                                                                        const simdrive_work_options *options);
+
+/* Waits until no compaction runs, or `timeout_ms` have passed (END; UINT32_MAX: no limit). Otherwise returns the
+ * outcome of the last one that ended, whoever ran it, and what it saved; OK and 0 when there was none. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact_wait(simdrive_store *store, uint32_t timeout_ms,
+                                                                       uint64_t *saved_bytes);
+
+/* Asks the running compaction, in whatever thread, to stop: it ends with ERROR_CANCELLED soon after, and the store is
+ * as before. Too late when the files have changed places. Does nothing when none runs. Returns at once. */
+SIMDRIVE_API void simdrive_compact_cancel(simdrive_store *store);
+
+/* Gives the disk space of stale payloads back in place, without rewriting the file, where the file system can punch
+ * holes: whole pages (4 KiB) of payloads that a newer write or a delete has replaced read as zeros from then on. Links
+ * and metadata stay, offsets too. Pays for large payloads; unlike compaction it needs no free space and copies nothing.
+ * Syncs the store first.
+ *
+ *   reclaimed_bytes  by how much the file takes less of the disk; may be NULL.
+ *
+ * Replaced payloads are not to be had again: history and changes tell them as `reclaimed`. ERROR_BUSY when entries,
+ * iterators or sessions of this handle are held, or another process has the store open: they might be looking at what
+ * would go. ERROR_UNSUPPORTED where holes cannot be punched. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_reclaim(simdrive_store *store,
+                                                                  const simdrive_work_options *options,
+                                                                  uint64_t *reclaimed_bytes);
+
 /* One finding of a verification or salvage. */
 typedef struct simdrive_finding {
     uint64_t offset;      /* where the damaged entry's payload starts, as far as that is known */
@@ -693,8 +752,9 @@ typedef struct simdrive_report {
     uint64_t bytes_checked;         /* payload bytes whose checksum was computed */
     uint64_t damaged_tail_bytes;
     uint64_t entries_written;       /* salvage and backup: entries in the new file */
-    uint64_t bytes_written;         /* salvage and backup: size of the new file */
+    uint64_t bytes_written;         /* salvage and backup: size of the new file, or what was added to it */
     simdrive_damage damage;
+    uint64_t entries_reclaimed;     /* stale entries whose payload was given back: no damage */
 } simdrive_report;
 
 /* Called for each finding; may be NULL. Anything but SIMDRIVE_OK cancels. */
@@ -722,6 +782,171 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_salvage(const char *pa
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup(simdrive_store *store, const char *out_path,
                                                                  const simdrive_work_options *options,
                                                                  simdrive_report *report);
+
+/* Brings an earlier backup at `out_path` up to date by appending what is new, all or nothing, synced. All of the
+ * backup's links, key hashes and checksums are compared with those of the store first: ERROR_STALE_OFFSET, and the
+ * backup is as it was, when it is no earlier state of this store, as after a compaction: make a new one then.
+ * ERROR_LOCKED when somebody has the backup open for writing. A backup that an earlier call left incomplete (a crash)
+ * is completed. `report->bytes_written` is what was appended. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup_update(simdrive_store *store, const char *out_path,
+                                                                        const simdrive_work_options *options,
+                                                                        simdrive_report *report);
+
+/* A place in the order of writes. `check` ties it to the file and the entry: a position of another file, or from before
+ * a compaction, is recognised by it. With `check` 0 only the offset is looked at. */
+typedef struct simdrive_position {
+    uint64_t offset; /* a tail; 0: before everything */
+    uint64_t check;
+} simdrive_position;
+
+/* The position of the tail at this moment. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_get_position(simdrive_store *store,
+                                                                       simdrive_position *position);
+
+/* Takes `size` bytes at `data`, lent for the time of the call. Anything but SIMDRIVE_OK gives up, with that status. */
+typedef simdrive_status (*simdrive_sink)(void *user, const void *data, size_t size);
+
+/* Hands the store's bytes, in order, from `since` (NULL: from the beginning) to its tail at the moment of the call, to
+ * `sink`, while writers go on: a backup to a pipe or a network. Bytes from a position on, put behind a copy of the
+ * bytes before it, make a whole store again.
+ *
+ *   end  the position to give as `since` the next time; may be NULL.
+ *
+ * ERROR_STALE_OFFSET when `since` is no position of this store. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup_stream(simdrive_store *store,
+                                                                        const simdrive_position *since,
+                                                                        simdrive_sink sink, void *sink_user,
+                                                                        const simdrive_work_options *options,
+                                                                        simdrive_position *end,
+                                                                        simdrive_report *report);
+
+/* ===== 13. Over time: changes, history, statistics ======================================= */
+
+/* One committed write or delete. */
+typedef struct simdrive_event {
+    simdrive_operation operation;
+    bool reclaimed;             /* of a PUT: a later one has replaced it and its payload was given back: data is NULL */
+    uint64_t key_hash;
+    simdrive_bytes payload;     /* of a PUT; lent until the next call on the same object */
+    simdrive_position position; /* behind it: where to begin to get what came after it */
+} simdrive_event;
+
+/* Delivers each write and delete from a position on, in the order in which they were made.
+ *
+ *   since  NULL: from the first entry that is in the file.
+ *
+ * ERROR_STALE_OFFSET when `since` is no position of this store any more: what was missed cannot be told; begin with
+ * NULL, or with a new backup and its position. Holds the file as an iterator does. Memory: 2 bytes for each 1000
+ * entries that are still to be delivered, and 64 KiB. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_begin(simdrive_store *store,
+                                                                        const simdrive_position *since,
+                                                                        simdrive_changes **out);
+
+/* The next one. Works on writing and read-only handles; the latter are refreshed. Batches come when they are complete,
+ * but one event at a time.
+ *
+ *   timeout_ms  how long to wait for one: 0 not at all, UINT32_MAX without limit.
+ *
+ * END when there was none within that time; call again. COMPACTED, once, after the last event of a file that was
+ * compacted away: the next call goes on in the new file. `event->position` is where, when that is known (on the handle
+ * that has compacted): nothing is missed. Elsewhere it is 0: all live entries of the new file follow, since it cannot
+ * be told which of them are new. ERROR_CORRUPT when an entry's checksum is wrong; the next call passes over it. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_next(simdrive_changes *changes, uint32_t timeout_ms,
+                                                                       simdrive_event *event);
+SIMDRIVE_API void simdrive_changes_end(simdrive_changes *changes);
+
+/* A version of a key. */
+typedef struct simdrive_revision {
+    simdrive_operation operation;
+    bool live;              /* what a read found when the walk began */
+    bool corrupt;           /* the checksum is wrong: payload.data is NULL */
+    bool reclaimed;         /* given back by simdrive_reclaim(): payload.data is NULL */
+    simdrive_bytes payload; /* of a PUT; lent until the next call on the same object; size also without data */
+    uint64_t offset;        /* the tail behind it: opening with `at_offset` here shows it as the newest */
+    uint32_t checksum;
+} simdrive_revision;
+
+/* Walks the versions of one key, deletes too, newest first, as far back as no compaction has removed them. Cost: a look
+ * at each entry's metadata, for the format has no chain for one key. NOT_FOUND when the key never was there. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_history_begin(simdrive_store *store, const void *key,
+                                                                        size_t key_size, simdrive_history **out);
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_history_begin_hash(simdrive_store *store, uint64_t key_hash,
+                                                                             simdrive_history **out);
+/* END when there are no more. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_history_next(simdrive_history *history,
+                                                                       simdrive_revision *revision);
+SIMDRIVE_API void simdrive_history_end(simdrive_history *history);
+
+/* How long something took, since the handle was opened. Percentiles are upper bounds, at most 1/16 too high. */
+typedef struct simdrive_latency {
+    uint64_t count;
+    uint64_t total_ns;
+    uint64_t p50_ns, p90_ns, p99_ns, p999_ns;
+    uint64_t max_ns;
+} simdrive_latency;
+
+/* Figures of a handle. Those of the file are as of now, those of work since the handle was opened. */
+typedef struct simdrive_statistics {
+    size_t struct_size; /* sizeof(simdrive_statistics), set by the caller */
+
+    /* the file: file_size = live + stale + padding + metadata + damaged tail, tombstones' bytes being metadata */
+    uint64_t file_size;
+    uint64_t disk_bytes; /* that the file takes on the disk; less where holes were punched */
+    uint64_t tail, durable_tail;
+    uint64_t entries, stale_entries, tombstones;
+    uint64_t live_bytes, stale_bytes, padding_bytes, metadata_bytes, damaged_tail_bytes;
+
+    /* the index; its load is index_keys / index_slots */
+    uint64_t index_bytes, index_keys, index_slots;
+    uint64_t index_saves;      /* how often it was saved */
+    uint64_t index_saved_tail; /* what the saved index covers, as far as this handle knows; 0: there is none */
+
+    /* what is held */
+    uint64_t generations; /* files that are open: 1, and one more for each compacted away that is still in use */
+    uint64_t held_bytes;  /* size of the files compacted away: given back when the last pin of each goes */
+    uint64_t pins;        /* entries, iterators, readers and sessions that hold one of them */
+
+    /* work done */
+    uint64_t writes, deletes; /* entries and tombstones appended */
+    uint64_t bytes_written;   /* to the store, padding and metadata included */
+    uint64_t commits;         /* groups of changes that went in together */
+    uint64_t batches;         /* calls of several changes */
+    uint64_t syncs;
+    simdrive_latency commit;  /* of one in 16 writing calls, waiting included */
+    simdrive_latency sync;    /* of each */
+
+    /* compaction */
+    bool compaction_runs;
+    uint64_t compaction_done, compaction_total; /* bytes, of the running one */
+    uint64_t compactions, compactions_failed;
+    simdrive_status compaction_status; /* of the last that ended */
+    uint64_t compaction_saved_bytes;   /* by all */
+    uint64_t compaction_pause_max_ns;  /* the longest that writers were kept out by one */
+    uint64_t reclaimed_bytes;
+
+    /* the opening of the file that is open */
+    uint64_t open_ns;
+    uint64_t open_entries_walked; /* all of them, or those behind the saved index */
+    bool open_from_saved_index;
+    simdrive_damage damage;
+    uint64_t corrupt_entries;
+    uint64_t quarantined_bytes;
+    bool read_only, poisoned;
+} simdrive_statistics;
+
+/* Fills `statistics`. Cost: two looks at the file, some microseconds. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_get_statistics(const simdrive_store *store,
+                                                                         simdrive_statistics *statistics);
+
+/* The same in the text format of Prometheus (exposition format 0.0.4): metrics `simdrive_*` with a label `store`.
+ *
+ *   label     its value; escaped as the format wants.
+ *   buffer    gets at most `capacity` bytes, the NUL included; may be NULL when capacity is 0.
+ *   size      the length of the whole text, without the NUL: when that is not below `capacity`, it was cut off.
+ *             May be NULL. */
+SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_format_metrics(const simdrive_statistics *statistics,
+                                                                         const char *label, char *buffer,
+                                                                         size_t capacity, size_t *size);
 
 #ifdef __cplusplus
 }

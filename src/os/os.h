@@ -35,10 +35,12 @@
 
 typedef struct sdi_file sdi_file; /* an open file; one per table: never mix tables */
 
-/* Who a file is, whatever it is called: equal for two names of one file. */
+/* Who a file is, whatever it is called: device and number are equal for two names of one file. A number is given again
+ * when its file is gone; `born` tells the two apart. */
 typedef struct sdi_file_id {
     uint64_t device;
     uint64_t number;
+    uint64_t born; /* when the file was made, in nanoseconds of some epoch; 0 where nobody knows */
 } sdi_file_id;
 
 typedef struct sdi_file_info {
@@ -46,6 +48,7 @@ typedef struct sdi_file_info {
     uint64_t size;
     uint32_t mode;       /* permission bits */
     uint32_t link_count; /* names the file has; 0 when it was removed */
+    uint64_t disk_bytes; /* that it takes on the disk: less than `size` where it has holes */
 } sdi_file_info;
 
 typedef enum sdi_open_mode {
@@ -60,6 +63,8 @@ typedef enum sdi_advice {
     SDI_ADVICE_WILL_NEED,  /* will be read soon */
     SDI_ADVICE_DONT_NEED   /* resident pages may go; the bytes stay readable */
 } sdi_advice;
+
+typedef struct sdi_watch sdi_watch; /* for changes of a file, or of what its name leads to */
 
 typedef struct sdi_os sdi_os;
 struct sdi_os {
@@ -83,6 +88,13 @@ struct sdi_os {
     void (*claim_length)(const sdi_os *os, sdi_file *file);
     void (*release_length)(const sdi_os *os, sdi_file *file); /* ends either */
 
+    /* Readers of other processes share their presence for as long as they have the file open. Whoever is about to take
+     * bytes away that a reader may still look at claims it: ERROR_BUSY at once when anybody shares it,
+     * ERROR_UNSUPPORTED where the system has no such locks. Sharing waits while it is claimed, which is not long. */
+    void (*share_presence)(const sdi_os *os, sdi_file *file); /* a hint; ends with the file */
+    simdrive_status (*claim_presence)(const sdi_os *os, sdi_file *file);
+    void (*release_presence)(const sdi_os *os, sdi_file *file);
+
     /* All of `size` bytes, or an error; reading past the end gives ERROR_IO with os error 0. */
     simdrive_status (*read_at)(const sdi_os *os, sdi_file *file, uint64_t offset, void *buffer, size_t size);
     simdrive_status (*write_at)(const sdi_os *os, sdi_file *file, uint64_t offset, const void *data, size_t size);
@@ -90,6 +102,12 @@ struct sdi_os {
     simdrive_status (*write_pieces_at)(const sdi_os *os, sdi_file *file, uint64_t offset, simdrive_bytes *pieces,
                                        size_t count);
     simdrive_status (*truncate)(const sdi_os *os, sdi_file *file, uint64_t size);
+    /* Gives the disk space of a range back: its bytes read as zero then, the file's size stays. ERROR_UNSUPPORTED, and
+     * nothing has changed, where the system or the file system cannot. */
+    simdrive_status (*punch_hole)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
+    /* The first range at or behind `offset` that is no hole; `*start` = `*end` = the file's size when there is none.
+     * Where nobody knows of holes, all of the rest. */
+    simdrive_status (*next_data)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end);
     /* Bytes that this process may still write to the file system the file is on. */
     simdrive_status (*space)(const sdi_os *os, sdi_file *file, uint64_t *available);
     simdrive_status (*sync)(const sdi_os *os, sdi_file *file); /* data, and size where needed, to the medium */
@@ -121,6 +139,17 @@ struct sdi_os {
      * not, ERROR_UNSUPPORTED where the system cannot. The map is as before then. */
     simdrive_status (*map_grow)(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
     void (*unmap)(const sdi_os *os, const uint8_t *base, uint64_t size);
+    /* A private map of the first `size` bytes, all of them in the file: it may be written to, which nobody else sees.
+     * Pages not written to are shared with everybody. Ended by unmap(). */
+    simdrive_status (*map_private)(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out);
+
+    /* A watch on the file at `path`; ERROR_UNSUPPORTED where the system cannot tell of changes. What happened between
+     * watch_begin() and watch_wait() counts: begin, look at the file, then wait. */
+    simdrive_status (*watch_begin)(const sdi_os *os, const char *path, sdi_watch **out);
+    /* Returns when the file was written to or another file has taken its name, or `timeout_ms` passed; may return
+     * early. */
+    void (*watch_wait)(const sdi_os *os, sdi_watch *watch, uint32_t timeout_ms);
+    void (*watch_end)(const sdi_os *os, sdi_watch *watch);
     void (*advise)(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
 };
 

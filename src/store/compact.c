@@ -317,10 +317,10 @@ static simdrive_status path_names(simdrive_store *store, const sdi_file_id *id, 
 
 /* Whoever moved another file to the path meant it. And a name that the file has elsewhere would stay with the old one:
  * two stores from then on, without anybody having been told. */
-static simdrive_status check_names(simdrive_store *store) {
+static simdrive_status check_names(simdrive_store *store, const sdi_generation *from) {
     bool ours;
     uint32_t link_count = 0;
-    simdrive_status status = path_names(store, &store->file_id, &ours, &link_count);
+    simdrive_status status = path_names(store, &from->file_id, &ours, &link_count);
     if (status != SIMDRIVE_OK) return status;
     if (!ours) return sdi_refuse(SIMDRIVE_ERROR_EXISTS);
     return link_count > 1 ? sdi_refuse(SIMDRIVE_ERROR_UNSUPPORTED) : SIMDRIVE_OK;
@@ -328,9 +328,7 @@ static simdrive_status check_names(simdrive_store *store) {
 
 static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_generation *to, const char *temporary) {
     const sdi_os *os = store->os;
-    sdi_file_info info;
-    simdrive_status status = os->info(os, to->file, &info);
-    if (status == SIMDRIVE_OK) status = check_names(store);
+    simdrive_status status = check_names(store, from);
     if (status != SIMDRIVE_OK) return status;
     /* A network file system may report a failure of what it has done. The name tells. */
     status = os->rename(os, temporary, store->real_path);
@@ -338,14 +336,13 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
         bool is_new;
         uint32_t link_count;
         /* When the name does not tell either, nobody knows which file a write would go to. */
-        if (path_names(store, &info.id, &is_new, &link_count) != SIMDRIVE_OK) sdi_poison(store);
+        if (path_names(store, &to->file_id, &is_new, &link_count) != SIMDRIVE_OK) sdi_poison(store);
         if (!is_new) return status;
     }
     /* The name is the new file's now, and nothing may fail any more. When the folder cannot be synced, a crash may
      * bring the old file back, and what is written from now on would be lost with the new one: so nothing is. */
     status = os->sync_folder_of(os, store->real_path);
     if (status != SIMDRIVE_OK) sdi_poison(store);
-    store->file_id = info.id;
     store->folder_unsynced = false;
     if (status == SIMDRIVE_OK) atomic_store_explicit(&store->durable_tail, sdi_tail(to), memory_order_relaxed);
     sdi_generation_publish(to);
@@ -378,7 +375,10 @@ static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, cons
         copier->from = from;
         copier->to = to;
         copier->options = options;
-        status = begin_copy(copier, kept);
+        sdi_file_info info;
+        status = os->info(os, to->file, &info);
+        to->file_id = info.id;
+        if (status == SIMDRIVE_OK) status = begin_copy(copier, kept);
     }
     if (status == SIMDRIVE_OK) status = catch_up(copier, &low);
     if (status == SIMDRIVE_OK) status = sdi_place_take_patiently(store);
@@ -420,7 +420,7 @@ static simdrive_status compact(simdrive_store *store, const simdrive_work_option
     uint64_t tail = sdi_snapshot_tail(snapshot);
     status = collect(snapshot, &kept);
     if (status == SIMDRIVE_OK && kept.new_size < tail) {
-        status = check_names(store);
+        status = check_names(store, from);
         if (status == SIMDRIVE_OK) status = check_space(store, from, kept.new_size);
         if (status == SIMDRIVE_OK) status = rewrite(store, from, &kept, tail, options, saved);
     }

@@ -118,7 +118,7 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
     sdi_file_info named;
     simdrive_status status = os->path_info(os, store->path, &named);
     if (status != SIMDRIVE_OK) return status;
-    if (named.id.device != store->file_id.device || named.id.number != store->file_id.number) {
+    if (named.id.device != generation->file_id.device || named.id.number != generation->file_id.number) {
         status = move_to_new_file(store, generation);
         *changed = status == SIMDRIVE_OK;
         return status;

@@ -37,6 +37,7 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->counters.stale_bytes, 0, memory_order_relaxed);
     generation->file = NULL;
     generation->map_count = 0;
+    memset(&generation->file_id, 0, sizeof generation->file_id);
     memset(&generation->nested, 0, sizeof generation->nested);
     atomic_store_explicit(&generation->snapshots, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->index_users, 0, memory_order_relaxed);

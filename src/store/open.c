@@ -206,7 +206,8 @@ static simdrive_status open_file(simdrive_store *store, sdi_file **out, bool *cr
 }
 
 /* Step 1. */
-static simdrive_status open_and_lock(simdrive_store *store, sdi_file **out, uint64_t *size) {
+static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size) {
+    simdrive_store *store = generation->store;
     const sdi_os *os = store->os;
     for (unsigned attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
         sdi_file_info info, named;
@@ -237,11 +238,11 @@ static simdrive_status open_and_lock(simdrive_store *store, sdi_file **out, uint
             os->close(os, file);
             return status;
         }
-        store->file_id = info.id;
+        generation->file_id = info.id;
         /* Whoever created a file that was there may not have synced its name. */
         store->folder_unsynced = !store->options.read_only && !sync_name;
         *size = info.size;
-        *out = file;
+        generation->file = file;
         return SIMDRIVE_OK;
     }
     return SIMDRIVE_ERROR_LOCKED; /* replaced again and again: somebody is at work on it */
@@ -258,7 +259,7 @@ static bool look_again(sdi_generation *generation, uint64_t size) {
 simdrive_status sdi_open_generation(sdi_generation *generation) {
     simdrive_store *store = generation->store;
     uint64_t size = 0;
-    simdrive_status status = open_and_lock(store, &generation->file, &size);
+    simdrive_status status = open_and_lock(generation, &size);
     if (status != SIMDRIVE_OK) return status;
     status = load(generation, size);
     for (unsigned i = 0; i < OPEN_ATTEMPTS && status == SIMDRIVE_OK && look_again(generation, size); i++) {

@@ -114,6 +114,7 @@ typedef struct sdi_generation {
         uint64_t size;
     } maps[SDI_MAX_MAPS]; /* writer only */
     size_t map_count;
+    sdi_file_id file_id;
     simdrive_entry nested; /* the entry that holds the bytes of a nested store */
 
     _Atomic uint64_t snapshots; /* that are being walked: what is replaced must be noted for them */
@@ -156,7 +157,6 @@ struct simdrive_store {
     char *path;      /* as given */
     char *real_path; /* links resolved; NULL in memory */
     simdrive_open_options options;
-    sdi_file_id file_id;   /* writer: of the file that `current` is on */
     bool folder_unsynced;  /* writer: the file's name may not be durable yet */
 
     sdi_mutex mutex;
@@ -299,6 +299,13 @@ simdrive_status sdi_salvage_with_os(const sdi_os *os, const char *path, const ch
 
 /* Opens the store's path as the file of a new generation, and finds its entries. */
 simdrive_status sdi_open_generation(sdi_generation *generation);
+
+/* --- position.c -------------------------------------------------------------------------------------------------- */
+
+/* The check of a position that ends at `offset`, a tail of the generation (simdrive_position). Never 0. */
+uint64_t sdi_position_check(const sdi_generation *generation, uint64_t offset);
+/* Whether an entry ends there, and it is the one that the position was taken behind. The chain itself is not walked. */
+bool sdi_position_holds(const sdi_generation *generation, const simdrive_position *position);
 
 /* --- follow.c ---------------------------------------------------------------------------------------------------- */
 

@@ -10,6 +10,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#if defined(__linux__)
+#include <sys/sysmacros.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -112,32 +115,64 @@ void sdi_posix_file_close(const sdi_os *os, sdi_file *file) {
     free(file);
 }
 
+enum { STAT_BLOCK = 512 }; /* of st_blocks, whatever the file system's blocks are */
+
+/* The file of the descriptor, or of the path when that is not NULL. 0, or -1 and errno; `kind` is its mode's. */
+#if defined(STATX_BTIME)
+static int look_at(int fd, const char *path, sdi_file_info *out, mode_t *kind) {
+    struct statx found;
+    int flags = path ? 0 : AT_EMPTY_PATH;
+    if (statx(path ? AT_FDCWD : fd, path ? path : "", flags, STATX_BASIC_STATS | STATX_BTIME, &found) != 0) return -1;
+    *kind = found.stx_mode;
+    *out = (sdi_file_info){
+        .id = {.device = (uint64_t)makedev(found.stx_dev_major, found.stx_dev_minor), .number = found.stx_ino},
+        .size = found.stx_size,
+        .mode = found.stx_mode & 07777u,
+        .link_count = found.stx_nlink,
+        .disk_bytes = found.stx_blocks * STAT_BLOCK,
+    };
+    if (found.stx_mask & STATX_BTIME)
+        out->id.born = (uint64_t)found.stx_btime.tv_sec * 1000000000u + found.stx_btime.tv_nsec;
+    return 0;
+}
+#else
 static void describe(const struct stat *from, sdi_file_info *out) {
     *out = (sdi_file_info){
         .id = {.device = (uint64_t)from->st_dev, .number = (uint64_t)from->st_ino},
         .size = (uint64_t)from->st_size,
         .mode = (uint32_t)(from->st_mode & 07777),
         .link_count = (uint32_t)from->st_nlink,
+        .disk_bytes = (uint64_t)from->st_blocks * STAT_BLOCK,
     };
+#if defined(__APPLE__)
+    out->id.born = (uint64_t)from->st_birthtimespec.tv_sec * 1000000000u + (uint64_t)from->st_birthtimespec.tv_nsec;
+#endif
 }
 
-simdrive_status sdi_posix_file_info(const sdi_os *os, sdi_file *file, sdi_file_info *out) {
-    (void)os;
+static int look_at(int fd, const char *path, sdi_file_info *out, mode_t *kind) {
     struct stat found;
-    *out = (sdi_file_info){0};
-    if (fstat(file->fd, &found) != 0) return sdi_posix_error(errno);
+    if ((path ? stat(path, &found) : fstat(fd, &found)) != 0) return -1;
+    *kind = found.st_mode;
     describe(&found, out);
-    return SIMDRIVE_OK;
+    return 0;
+}
+#endif
+
+simdrive_status sdi_posix_file_info(const sdi_os *os, sdi_file *file, sdi_file_info *out) {
+    mode_t kind;
+    (void)os;
+    *out = (sdi_file_info){0};
+    return look_at(file->fd, NULL, out, &kind) == 0 ? SIMDRIVE_OK : sdi_posix_error(errno);
 }
 
 simdrive_status sdi_posix_path_info(const sdi_os *os, const char *path, sdi_file_info *out) {
+    mode_t kind;
     (void)os;
-    struct stat found;
     *out = (sdi_file_info){0};
-    if (stat(path, &found) != 0) return sdi_posix_error(errno);
-    if (!S_ISREG(found.st_mode)) return not_a_file();
-    describe(&found, out);
-    return SIMDRIVE_OK;
+    if (look_at(-1, path, out, &kind) != 0) return sdi_posix_error(errno);
+    if (S_ISREG(kind)) return SIMDRIVE_OK;
+    *out = (sdi_file_info){0};
+    return not_a_file();
 }
 
 /* The writer's lock covers the bytes up to this one, which stands for the file's length. No store is that long. */
