@@ -43,6 +43,7 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->index_users, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->retired, false, memory_order_relaxed);
     atomic_store_explicit(&generation->index_discarded, false, memory_order_relaxed);
+    atomic_store_explicit(&generation->reclaiming, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_relaxed);
     generation->next_free = NULL;
 }

@@ -215,10 +215,12 @@ static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size)
         bool created;
         simdrive_status status = open_file(store, &file, &created);
         if (status != SIMDRIVE_OK) return status;
-        if (store->options.read_only)
-            os->share_length(os, file); /* until it is loaded */
-        else
+        if (store->options.read_only) {
+            os->share_presence(os, file); /* as long as it is open: reclaim.c */
+            os->share_length(os, file);   /* until it is loaded */
+        } else {
             status = os->lock(os, file);
+        }
         if (status == SIMDRIVE_OK) status = os->info(os, file, &info);
         if (status == SIMDRIVE_OK && !store->options.read_only) {
             status = os->path_info(os, store->path, &named);

@@ -42,6 +42,7 @@ enum {
 };
 
 #define SDI_PIN_RETIRED (UINT64_C(1) << 63)
+#define SDI_PIN_PAUSED (UINT64_C(1) << 62)          /* new pins wait, for a moment: reclaim.c */
 #define SDI_CHECK_WINDOW (UINT64_C(64) << 20)       /* checked at opening */
 #define SDI_MAP_RESERVE_DEFAULT (UINT64_C(64) << 30)
 #define SDI_QUARANTINE_DEFAULT (UINT64_C(1) << 30)
@@ -50,7 +51,7 @@ enum {
 struct sdi_generation;
 
 typedef struct sdi_pin {
-    _Alignas(64) _Atomic uint64_t word; /* count, and SDI_PIN_RETIRED */
+    _Alignas(64) _Atomic uint64_t word; /* count, SDI_PIN_RETIRED, SDI_PIN_PAUSED */
     struct sdi_generation *generation;
 } sdi_pin;
 
@@ -122,6 +123,7 @@ typedef struct sdi_generation {
     sdi_superseded superseded;
     _Atomic bool retired;
     _Atomic bool index_discarded;
+    _Atomic uint64_t reclaiming; /* stale payloads below may go at any moment; 0: none (reclaim.c) */
     _Atomic unsigned open_slots; /* not yet retired and drained */
     struct sdi_generation *next_free;
 } sdi_generation;
@@ -165,7 +167,7 @@ struct simdrive_store {
     bool place_has_stream; /* under mutex: taken by a pushed stream */
     uint64_t place_owner;  /* under mutex: thread id */
     sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
-    bool compacting;       /* under mutex */
+    bool compacting;       /* under mutex; a reclaim too: neither runs beside the other */
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
     sdi_crc_kind checksum;        /* writer */
@@ -173,6 +175,7 @@ struct simdrive_store {
     _Atomic bool poisoned;
     _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing */
     _Atomic uint64_t quarantined;
+    _Atomic uint64_t reclaimed; /* bytes of the disk, by all reclaims */
     _Atomic uint64_t durable_tail;
     _Atomic bool unsynced; /* interval policy: the sync thread has something to do */
     sdi_scratch scratch;
@@ -221,11 +224,12 @@ static inline sdi_pin *sdi_pin_current(simdrive_store *store) {
         sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
         sdi_pin *pin = &generation->pins[number];
         uint64_t word = atomic_load_explicit(&pin->word, memory_order_relaxed);
-        while (!(word & SDI_PIN_RETIRED)) {
+        while (!(word & (SDI_PIN_RETIRED | SDI_PIN_PAUSED))) {
             if (atomic_compare_exchange_weak_explicit(&pin->word, &word, word + 1, memory_order_acquire,
                                                       memory_order_relaxed))
                 return pin;
         }
+        if (word & SDI_PIN_PAUSED) sdi_thread_yield();
     }
 }
 
@@ -429,6 +433,21 @@ simdrive_status sdi_snapshot_next(sdi_snapshot *snapshot, sdi_record *records, s
  * (by any thread; `records` is thinned out in place). */
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
 simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *records, size_t *count);
+
+/* --- reclaimed.c ------------------------------------------------------------------------------------------------- */
+
+/* The part of a payload that simdrive_reclaim() may give back: whole pages of the file; false when there is none. */
+bool sdi_reclaimable_range(const sdi_record *record, uint64_t *from, uint64_t *to);
+
+/* Whether the payload lacks pages that were given back: at least one of its whole pages is zero, and the checksum, of
+ * either kind, does not match. Of a stale entry it means that there is no damage; a live one is damaged all the same. */
+bool sdi_is_reclaimed(const uint8_t *file, const sdi_record *record);
+/* The same, for who has seen that the checksum does not match. */
+bool sdi_has_reclaimed_page(const uint8_t *file, const sdi_record *record);
+
+/* Whether the payload of a stale entry must not be looked at: it was given back, or may go at any moment, for a reclaim
+ * is at work. The generation is pinned; false holds as long as that pin does. */
+bool sdi_stale_payload_is_gone(const sdi_generation *generation, const uint8_t *file, const sdi_record *record);
 
 /* --- small things ------------------------------------------------------------------------------------------------ */
 

@@ -72,6 +72,7 @@ static const struct {
     [SDI_FAULT_WRITE_AT] = {"write_at", true, true},
     [SDI_FAULT_WRITE_PIECES_AT] = {"write_pieces_at", true, true},
     [SDI_FAULT_TRUNCATE] = {"truncate", true, true},
+    [SDI_FAULT_PUNCH_HOLE] = {"punch_hole", true, true},
     [SDI_FAULT_SYNC] = {"sync", true, true},
     [SDI_FAULT_COPY_RANGE] = {"copy_range", true, true},
     [SDI_FAULT_COPY_ATTRIBUTES] = {"copy_attributes", true, true},
@@ -319,6 +320,18 @@ static void fault_release_length(const sdi_os *os, sdi_file *opened) {
     faults_of(os)->native->release_length(faults_of(os)->native, file_of(opened)->native);
 }
 
+static void fault_share_presence(const sdi_os *os, sdi_file *opened) {
+    faults_of(os)->native->share_presence(faults_of(os)->native, file_of(opened)->native);
+}
+
+static simdrive_status fault_claim_presence(const sdi_os *os, sdi_file *opened) {
+    return faults_of(os)->native->claim_presence(faults_of(os)->native, file_of(opened)->native);
+}
+
+static void fault_release_presence(const sdi_os *os, sdi_file *opened) {
+    faults_of(os)->native->release_presence(faults_of(os)->native, file_of(opened)->native);
+}
+
 /* Whoever asks goes on without an answer, so its failure is not simulated. */
 static simdrive_status fault_space(const sdi_os *os, sdi_file *opened, uint64_t *available) {
     return faults_of(os)->native->space(faults_of(os)->native, file_of(opened)->native, available);
@@ -385,6 +398,18 @@ static simdrive_status fault_truncate(const sdi_os *os, sdi_file *opened, uint64
     simdrive_status status = faults->native->truncate(faults->native, file->native, size);
     if (status == SIMDRIVE_OK && faults->recording)
         append(faults, (sdi_fault_op){.kind = SDI_OP_TRUNCATE, .file = file->number, .size = size});
+    end_change(faults);
+    return judged.fails ? fail(judged) : status;
+}
+
+static simdrive_status fault_punch_hole(const sdi_os *os, sdi_file *opened, uint64_t offset, uint64_t size) {
+    sdi_fault_os *faults = faults_of(os);
+    fault_file *file = file_of(opened);
+    verdict judged = begin(faults, SDI_FAULT_PUNCH_HOLE, file->path);
+    uint64_t part = bytes_let_through(judged, size);
+    begin_change(faults, file);
+    simdrive_status status = faults->native->punch_hole(faults->native, file->native, offset, part);
+    if (status == SIMDRIVE_OK) log_bytes(faults, file, offset, part);
     end_change(faults);
     return judged.fails ? fail(judged) : status;
 }
@@ -536,11 +561,15 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .share_length = fault_share_length,
         .claim_length = fault_claim_length,
         .release_length = fault_release_length,
+        .share_presence = fault_share_presence,
+        .claim_presence = fault_claim_presence,
+        .release_presence = fault_release_presence,
         .space = fault_space,
         .read_at = fault_read_at,
         .write_at = fault_write_at,
         .write_pieces_at = fault_write_pieces_at,
         .truncate = fault_truncate,
+        .punch_hole = fault_punch_hole,
         .sync = fault_sync,
         .copy_range = fault_copy_range,
         .copy_attributes = fault_copy_attributes,

@@ -37,6 +37,7 @@ typedef enum sdi_fault_kind {
     SDI_FAULT_WRITE_AT,
     SDI_FAULT_WRITE_PIECES_AT,
     SDI_FAULT_TRUNCATE,
+    SDI_FAULT_PUNCH_HOLE,
     SDI_FAULT_SYNC,
     SDI_FAULT_COPY_RANGE,
     SDI_FAULT_COPY_ATTRIBUTES,
@@ -63,7 +64,7 @@ typedef struct sdi_fault_plan {
     bool for_ever;          /* that one and all later ones, not only that one */
     simdrive_status status; /* what the call reports */
     int os_error;           /* what sdi_get_os_error() says then */
-    uint64_t effect;        /* how much of the call happens all the same. Writes and copy_range: the first so many
+    uint64_t effect;        /* how much of the call happens all the same. Writes, holes, copy_range: the first so many
                                bytes. sync, truncate, rename, unlink, ...: nothing when 0, else everything.
                                Calls that hand something out (open, map, ...) never happen. */
 } sdi_fault_plan;
@@ -91,7 +92,7 @@ void sdi_fault_os_set_hook(sdi_fault_os *faults, sdi_fault_hook hook, void *user
 typedef enum sdi_fault_op_kind {
     SDI_OP_ATTACH,      /* file, path: one that existed, first seen. `data`, `size`: its content at that moment */
     SDI_OP_CREATE,      /* file, path: made empty */
-    SDI_OP_WRITE,       /* file, offset, data, size; copy_range too */
+    SDI_OP_WRITE,       /* file, offset, data, size; copy_range and punch_hole too */
     SDI_OP_TRUNCATE,    /* file, size */
     SDI_OP_SYNC,        /* file */
     SDI_OP_RENAME,      /* path, to_path; rename_new too */

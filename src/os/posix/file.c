@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * file.c — one open file on POSIX: opening, identity, lock, size, sync.
+ * file.c — one open file on POSIX: opening, identity, locks, size, holes, sync.
  */
 #include "os/posix/posix.h"
 
@@ -177,6 +177,7 @@ simdrive_status sdi_posix_path_info(const sdi_os *os, const char *path, sdi_file
 
 /* The writer's lock covers the bytes up to this one, which stands for the file's length. No store is that long. */
 #define LENGTH_LOCK (INT64_C(1) << 62)
+#define PRESENCE_LOCK (LENGTH_LOCK + 1) /* and this one for the readers that are there */
 
 enum { CLAIM_ATTEMPTS = 1000, CLAIM_PAUSE_NS = 1000000 };
 
@@ -203,8 +204,8 @@ simdrive_status sdi_posix_file_lock(const sdi_os *os, sdi_file *file) {
 }
 
 #if defined(F_OFD_SETLK)
-static int lock_length(int fd, int command, short type) {
-    struct flock place = {.l_type = type, .l_whence = SEEK_SET, .l_start = LENGTH_LOCK, .l_len = 1};
+static int lock_byte(int fd, int64_t byte, int command, short type) {
+    struct flock place = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     int result;
     do result = fcntl(fd, command, &place);
     while (result != 0 && errno == EINTR);
@@ -215,7 +216,7 @@ static int lock_length(int fd, int command, short type) {
 void sdi_posix_share_length(const sdi_os *os, sdi_file *file) {
     (void)os;
 #if defined(F_OFD_SETLK)
-    lock_length(file->fd, F_OFD_SETLKW, F_RDLCK); /* held against it for the time of one truncation only */
+    lock_byte(file->fd, LENGTH_LOCK, F_OFD_SETLKW, F_RDLCK); /* held against it for the time of one truncation only */
 #else
     (void)file;
 #endif
@@ -224,7 +225,7 @@ void sdi_posix_share_length(const sdi_os *os, sdi_file *file) {
 void sdi_posix_claim_length(const sdi_os *os, sdi_file *file) {
     (void)os;
 #if defined(F_OFD_SETLK)
-    for (unsigned i = 0; i < CLAIM_ATTEMPTS && lock_length(file->fd, F_OFD_SETLK, F_WRLCK) != 0; i++) {
+    for (unsigned i = 0; i < CLAIM_ATTEMPTS && lock_byte(file->fd, LENGTH_LOCK, F_OFD_SETLK, F_WRLCK) != 0; i++) {
         if (errno != EAGAIN && errno != EACCES) return; /* no such locks here */
         nanosleep(&(struct timespec){.tv_nsec = CLAIM_PAUSE_NS}, NULL);
     }
@@ -236,7 +237,40 @@ void sdi_posix_claim_length(const sdi_os *os, sdi_file *file) {
 void sdi_posix_release_length(const sdi_os *os, sdi_file *file) {
     (void)os;
 #if defined(F_OFD_SETLK)
-    lock_length(file->fd, F_OFD_SETLK, F_UNLCK);
+    lock_byte(file->fd, LENGTH_LOCK, F_OFD_SETLK, F_UNLCK);
+#else
+    (void)file;
+#endif
+}
+
+void sdi_posix_share_presence(const sdi_os *os, sdi_file *file) {
+    (void)os;
+#if defined(F_OFD_SETLK)
+    lock_byte(file->fd, PRESENCE_LOCK, F_OFD_SETLKW, F_RDLCK);
+#else
+    (void)file;
+#endif
+}
+
+simdrive_status sdi_posix_claim_presence(const sdi_os *os, sdi_file *file) {
+    (void)os;
+#if defined(F_OFD_SETLK)
+    if (lock_byte(file->fd, PRESENCE_LOCK, F_OFD_SETLK, F_WRLCK) == 0) return SIMDRIVE_OK;
+    int error = errno;
+    simdrive_status status = sdi_posix_error(error);
+    if (error == EAGAIN || error == EACCES) return SIMDRIVE_ERROR_BUSY;
+    return error == EINVAL || error == ENOLCK || error == ENOTSUP ? SIMDRIVE_ERROR_UNSUPPORTED : status;
+#else
+    (void)file;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+#endif
+}
+
+void sdi_posix_release_presence(const sdi_os *os, sdi_file *file) {
+    (void)os;
+#if defined(F_OFD_SETLK)
+    lock_byte(file->fd, PRESENCE_LOCK, F_OFD_SETLK, F_UNLCK);
 #else
     (void)file;
 #endif
@@ -282,6 +316,36 @@ simdrive_status sdi_posix_file_truncate(const sdi_os *os, sdi_file *file, uint64
         result = ftruncate(file->fd, (off_t)size);
     } while (result != 0 && errno == EINTR);
     return result == 0 ? SIMDRIVE_OK : sdi_posix_error(errno);
+}
+
+/* 0, or -1 and errno; ENOTSUP where the system has no call for it. */
+static int punch(int fd, off_t offset, off_t size) {
+#if defined(FALLOC_FL_PUNCH_HOLE)
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
+#elif defined(F_PUNCHHOLE)
+    struct fpunchhole range = {.fp_offset = offset, .fp_length = size};
+    return fcntl(fd, F_PUNCHHOLE, &range);
+#else
+    (void)fd, (void)offset, (void)size;
+    errno = ENOTSUP;
+    return -1;
+#endif
+}
+
+simdrive_status sdi_posix_punch_hole(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os;
+    if (size == 0) return SIMDRIVE_OK;
+    if (offset > INT64_MAX || size > INT64_MAX - offset) return sdi_posix_error(EFBIG);
+    int result;
+    do {
+        result = punch(file->fd, (off_t)offset, (off_t)size);
+    } while (result != 0 && errno == EINTR);
+    if (result == 0) return SIMDRIVE_OK;
+    /* EINVAL: macOS, of a range that is not made of the file system's blocks. */
+    int error = errno;
+    simdrive_status status = sdi_posix_error(error);
+    bool cannot = error == ENOTSUP || error == ENOSYS || error == EINVAL;
+    return cannot ? SIMDRIVE_ERROR_UNSUPPORTED : status;
 }
 
 #if defined(__APPLE__)

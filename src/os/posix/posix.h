@@ -61,8 +61,12 @@ simdrive_status sdi_posix_file_lock(const sdi_os *os, sdi_file *file);
 void sdi_posix_share_length(const sdi_os *os, sdi_file *file);
 void sdi_posix_claim_length(const sdi_os *os, sdi_file *file);
 void sdi_posix_release_length(const sdi_os *os, sdi_file *file);
+void sdi_posix_share_presence(const sdi_os *os, sdi_file *file);
+simdrive_status sdi_posix_claim_presence(const sdi_os *os, sdi_file *file);
+void sdi_posix_release_presence(const sdi_os *os, sdi_file *file);
 void sdi_posix_file_unlock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_posix_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size);
+simdrive_status sdi_posix_punch_hole(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
 simdrive_status sdi_posix_file_space(const sdi_os *os, sdi_file *file, uint64_t *available);
 simdrive_status sdi_posix_file_sync(const sdi_os *os, sdi_file *file);
 

@@ -122,6 +122,28 @@ void sdi_win_file_length_is_kept(const sdi_os *os, sdi_file *file) {
     (void)file;
 }
 
+/* Holes are not punched here: no claim is ever granted, so a share need not be held. */
+void sdi_win_nobody_is_present(const sdi_os *os, sdi_file *file) {
+    (void)os;
+    (void)file;
+}
+
+simdrive_status sdi_win_claim_presence(const sdi_os *os, sdi_file *file) {
+    (void)os;
+    (void)file;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
+simdrive_status sdi_win_punch_hole(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os;
+    (void)file;
+    (void)offset;
+    (void)size;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file) {
     (void)os;
     OVERLAPPED place = {0};

@@ -41,6 +41,9 @@ simdrive_status sdi_win_path_info(const sdi_os *os, const char *path, sdi_file_i
 simdrive_status sdi_win_file_lock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_win_file_space(const sdi_os *os, sdi_file *file, uint64_t *available);
 void sdi_win_file_length_is_kept(const sdi_os *os, sdi_file *file);
+void sdi_win_nobody_is_present(const sdi_os *os, sdi_file *file);
+simdrive_status sdi_win_claim_presence(const sdi_os *os, sdi_file *file);
+simdrive_status sdi_win_punch_hole(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_win_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size);
 simdrive_status sdi_win_file_sync(const sdi_os *os, sdi_file *file);
