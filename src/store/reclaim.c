@@ -45,6 +45,7 @@ typedef struct reclaim_job {
     bool in_slice;
     uint64_t disk_bytes; /* at the beginning of the slice */
     uint64_t slice_bytes, slice_holes, slice_entries;
+    uint64_t reported; /* what lies above was told as done */
     uint64_t reclaimed;
 } reclaim_job;
 
@@ -149,38 +150,41 @@ static bool was_stale(const reclaim_job *job, const sdi_record *record, uint64_t
     return newest != record->end && newest < job->tail && !sdi_is_corrupt(&job->generation->damage, record->end);
 }
 
+/* One entry is done. Progress is reported between slices, for the caller's function may write to the store. */
+static simdrive_status go_on(reclaim_job *job, uint64_t lowest) {
+    job->slice_entries++;
+    bool report = job->reported - lowest >= SDI_PROGRESS_STEP && job->options->progress;
+    if (report || slice_is_full(job)) slice_end(job);
+    if (!report) return SIMDRIVE_OK;
+    job->reported = lowest;
+    return sdi_report_progress(job->options, job->tail - lowest, job->tail);
+}
+
 static simdrive_status punch_stale(reclaim_job *job, const sdi_record *records, size_t count) {
     uint64_t hashes[GROUP];
     sdi_index_hit hits[GROUP];
+    simdrive_status status = SIMDRIVE_OK;
     for (size_t i = 0; i < count; i++) hashes[i] = records[i].key_hash;
     sdi_index_find_batch(job->generation->index, hashes, count, hits);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && status == SIMDRIVE_OK; i++) {
         uint64_t from, to;
-        if (!was_stale(job, &records[i], hits[i].offset) || !sdi_reclaimable_range(&records[i], &from, &to)) continue;
-        simdrive_status status = punch(job, from, to);
-        if (status != SIMDRIVE_OK) return status;
+        if (was_stale(job, &records[i], hits[i].offset) && sdi_reclaimable_range(&records[i], &from, &to))
+            status = punch(job, from, to);
+        if (status == SIMDRIVE_OK) status = go_on(job, records[i].prev);
     }
-    return SIMDRIVE_OK;
+    return status;
 }
 
-/* Progress is reported between slices: the caller's function may write to the store. */
 static simdrive_status run(reclaim_job *job) {
     sdi_record records[GROUP];
-    uint64_t reported = job->tail;
+    size_t count;
+    job->reported = job->tail;
     for (;;) {
-        size_t count;
         simdrive_status status = sdi_snapshot_walk(job->snapshot, records, GROUP, &count);
         if (status == SIMDRIVE_OK && count > 0) status = punch_stale(job, records, count);
-        job->slice_entries += count;
-        if (status != SIMDRIVE_OK || count == 0 || slice_is_full(job)) slice_end(job);
+        if (status != SIMDRIVE_OK || count == 0) slice_end(job);
         if (status != SIMDRIVE_OK) return status;
         if (count == 0) return sdi_report_progress(job->options, job->tail, job->tail);
-        uint64_t lowest = records[count - 1].prev;
-        if (reported - lowest < SDI_PROGRESS_STEP || !job->options->progress) continue;
-        slice_end(job);
-        reported = lowest;
-        status = sdi_report_progress(job->options, job->tail - lowest, job->tail);
-        if (status != SIMDRIVE_OK) return status;
     }
 }
 

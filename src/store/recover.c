@@ -196,6 +196,7 @@ typedef struct search_state {
     uint64_t spare_steps;  /* offsets that may be looked at a second time, to tell a link from a payload */
     uint64_t spare_pages;  /* that may be looked at to see whether a payload was given back */
     bool tails_reclaimed;  /* find_tail() takes reclaimed entries too */
+    bool mending;          /* within can_be_mended(), which must not lead to itself */
     sdi_damage_map damage; /* runs, repairs and corrupt entries as collected so far */
     uint64_t *reclaimed;   /* ends of entries passed over as reclaimed */
     size_t reclaimed_count;
@@ -333,27 +334,6 @@ static bool skips_entries(const uint8_t *file, const sdi_record *record) {
     return false;
 }
 
-/* Whether something that looks like an entry ends where the link leads. */
-static bool leads_to_entry(const uint8_t *file, const sdi_record *record) {
-    sdi_record before;
-    return record->prev >= SDI_ENTRY_MIN && sdi_decode(file, record->prev - SDI_METADATA_SIZE, &before) &&
-           sdi_padding_is_zero(file, &before) && (before.prev != 0 || before.key_hash != 0 || before.checksum != 0);
-}
-
-/* Whether an entry that has not its checksum was reclaimed, as it seems, and its link holds. */
-static bool passes_as_reclaimed(const uint8_t *file, const sdi_record *record) {
-    return sdi_has_reclaimed_page(file, record) && sdi_padding_is_zero(file, record) &&
-           leads_to_entry(file, record) && !skips_entries(file, record);
-}
-
-/* The same where a file may have been made to keep us busy. */
-static bool may_pass_as_reclaimed(search_state *search, const sdi_record *record) {
-    uint64_t pages = sdi_record_size(record) / PAGE;
-    if (pages == 0 || pages > search->spare_pages) return false;
-    search->spare_pages -= pages;
-    return passes_as_reclaimed(search->file, record);
-}
-
 static bool differ_in_one_byte(uint64_t a, uint64_t b) {
     uint64_t difference = a ^ b;
     while (difference != 0 && difference % 256 == 0) difference /= 256;
@@ -384,6 +364,8 @@ static simdrive_status reclaimed_link_is_wrong(search_state *search, uint64_t br
     return SIMDRIVE_OK;
 }
 
+static simdrive_status may_pass_as_reclaimed(search_state *search, const sdi_record *record, bool *answer);
+
 /* --- tails and runs ---------------------------------------------------------------------------------------------- */
 
 /* Finds the highest tail from `from` down to `lowest` whose entry is plausible and has its checksum; 0 when there is
@@ -406,13 +388,61 @@ static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t l
         /* Where many offsets look like tails, most are not: ask for a predecessor that looks like an entry too. */
         if (++search->candidates > FEW_CANDIDATES) status = has_plausible_predecessor(search, &record, &right);
         if (status == SIMDRIVE_OK && right) status = matches(search, &record, &right);
+        if (status == SIMDRIVE_OK && !right && search->tails_reclaimed)
+            status = may_pass_as_reclaimed(search, &record, &right);
         if (status != SIMDRIVE_OK) return status;
-        if (right || (search->tails_reclaimed && may_pass_as_reclaimed(search, &record))) {
+        if (right) {
             *found = tail;
             return SIMDRIVE_OK;
         }
     }
     return SIMDRIVE_OK;
+}
+
+/* Whether an entry that ends at `tail` has its checksum when it begins behind the next tail below. */
+static simdrive_status can_be_mended(search_state *search, uint64_t tail, bool *answer) {
+    uint64_t end = tail - SDI_METADATA_SIZE, below = 0;
+    sdi_record mended;
+    bool before = search->tails_reclaimed;
+    if (search->mending || end > search->spare_steps) return SIMDRIVE_OK;
+    search->tails_reclaimed = search->mending = true;
+    simdrive_status status = find_tail(search, end, 0, &below);
+    search->tails_reclaimed = before;
+    search->mending = false;
+    search->spare_steps -= end - below;
+    if (status == SIMDRIVE_OK && below != 0 && sdi_decode_with_prev(search->file, end, below, &mended))
+        status = matches(search, &mended, answer);
+    return status;
+}
+
+/* Whether something that looks like an entry ends where the link leads, its own link being right or not. */
+static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool *answer) {
+    sdi_record before;
+    *answer = false;
+    if (record->prev < SDI_ENTRY_MIN) return SIMDRIVE_OK;
+    if (sdi_decode(search->file, record->prev - SDI_METADATA_SIZE, &before)) {
+        bool zeros = before.prev == 0 && before.key_hash == 0 && before.checksum == 0;
+        *answer = !zeros && sdi_padding_is_zero(search->file, &before);
+        simdrive_status status = *answer ? SIMDRIVE_OK : matches(search, &before, answer);
+        if (status != SIMDRIVE_OK || *answer) return status;
+    }
+    return can_be_mended(search, record->prev, answer);
+}
+
+/* Whether an entry that has not its checksum was reclaimed, as it seems, and its link holds. */
+static simdrive_status passes_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
+    *answer = sdi_has_reclaimed_page(search->file, record) && sdi_padding_is_zero(search->file, record) &&
+              !skips_entries(search->file, record);
+    return *answer ? leads_to_entry(search, record, answer) : SIMDRIVE_OK;
+}
+
+/* The same where a file may have been made to keep us busy. */
+static simdrive_status may_pass_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
+    uint64_t pages = sdi_record_size(record) / PAGE;
+    *answer = false;
+    if (pages == 0 || pages > search->spare_pages) return SIMDRIVE_OK;
+    search->spare_pages -= pages;
+    return passes_as_reclaimed(search, record, answer);
 }
 
 /* A run followed down from its top. */
@@ -482,7 +512,10 @@ static simdrive_status only_payload_damaged(search_state *search, const sdi_reco
 static simdrive_status other_predecessor(search_state *search, const sdi_record *upper, bool *other) {
     uint64_t lowest = upper->start >= SIMDRIVE_ALIGNMENT ? upper->start - SIMDRIVE_ALIGNMENT + 1 : 0, found = 0;
     simdrive_status status = SIMDRIVE_OK;
+    bool before = search->tails_reclaimed;
+    search->tails_reclaimed = true;
     if (!upper->tombstone) status = find_tail(search, upper->start, lowest, &found);
+    search->tails_reclaimed = before;
     *other = found != 0 && found != upper->prev;
     return status;
 }
@@ -509,7 +542,7 @@ static simdrive_status follow_run(search_state *search, uint64_t top, bool colle
             return SIMDRIVE_OK;
         status = matches(search, &record, &right);
         if (status == SIMDRIVE_OK && !right)
-            reclaimed = collect ? passes_as_reclaimed(search->file, &record) : may_pass_as_reclaimed(search, &record);
+            status = (collect ? passes_as_reclaimed : may_pass_as_reclaimed)(search, &record, &reclaimed);
         if (status == SIMDRIVE_OK && !right && !reclaimed && collect)
             status = is_passable(search, &out->lowest, &record, &passable);
         if (passable && sdi_fits_other_alignment(search->file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
@@ -613,10 +646,12 @@ static simdrive_status payload_is_torn(search_state *search, uint64_t broken, sd
 static simdrive_status explain_breaks(search_state *search, followed_run *run, uint64_t *tail, bool *explained) {
     *explained = false;
     while (run->broken >= SDI_ENTRY_MIN) {
-        bool valid = false, torn = false;
+        bool valid = false, torn = false, other = false;
         uint64_t below, next, metadata = run->broken - SDI_METADATA_SIZE;
         sdi_record record;
-        simdrive_status status = find_tail(search, run->lowest.start, 0, &below);
+        simdrive_status status = other_predecessor(search, &run->lowest, &other);
+        if (status != SIMDRIVE_OK || other) return status;
+        status = find_tail(search, run->lowest.start, 0, &below);
         if (status == SIMDRIVE_OK && below != 0) status = judge_chain(search, below, &valid);
         if (status != SIMDRIVE_OK) return status;
         *tail = next = below;
@@ -634,7 +669,8 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
             status = payload_is_torn(search, run->broken, &record, &torn);
             if (status != SIMDRIVE_OK || !torn) return status;
             *tail = next = record.prev;
-            status = next != 0 ? judge_chain(search, next, &valid) : SIMDRIVE_OK;
+            valid = false; /* that of `below` says nothing here */
+            if (next != 0) status = judge_chain(search, next, &valid);
             if (status != SIMDRIVE_OK) return status;
             run->lowest = record;
         }
