@@ -42,7 +42,8 @@ enum {
     FEW_CANDIDATES = 4096, /* up to so many plausible tails, one checksum is proof enough */
     SECTOR = 512,          /* what a disk writes as a whole */
     PAGE = 4096,           /* of a hole */
-    RECLAIMED_LOOKS = 16,  /* how often, on average, a page may be looked at to see whether it was given back */
+    RECLAIMED_LOOKS = 16,  /* how often, on average, a page may be looked at to see whether it was given back, */
+    FREE_LOOKS = 1 << 16,  /* besides so many looks */
     SKIPPED_TRIES = 64,    /* candidates for an entry that a link leads past */
     SAMPLE = 1000,         /* entries from which the number of all is estimated */
     SAMPLE_SHARE = 64      /* an estimate rests on at least one in so many */
@@ -364,7 +365,7 @@ static simdrive_status reclaimed_link_is_wrong(search_state *search, uint64_t br
     return SIMDRIVE_OK;
 }
 
-static simdrive_status may_pass_as_reclaimed(search_state *search, const sdi_record *record, bool *answer);
+static simdrive_status is_reclaimed_tail(search_state *search, const sdi_record *record, bool *answer);
 
 /* --- tails and runs ---------------------------------------------------------------------------------------------- */
 
@@ -389,7 +390,7 @@ static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t l
         if (++search->candidates > FEW_CANDIDATES) status = has_plausible_predecessor(search, &record, &right);
         if (status == SIMDRIVE_OK && right) status = matches(search, &record, &right);
         if (status == SIMDRIVE_OK && !right && search->tails_reclaimed)
-            status = may_pass_as_reclaimed(search, &record, &right);
+            status = is_reclaimed_tail(search, &record, &right);
         if (status != SIMDRIVE_OK) return status;
         if (right) {
             *found = tail;
@@ -415,34 +416,47 @@ static simdrive_status can_be_mended(search_state *search, uint64_t tail, bool *
     return status;
 }
 
-/* Whether something that looks like an entry ends where the link leads, its own link being right or not. */
-static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool *answer) {
+/* Whether something that looks like an entry ends where the link leads, its own link being right or not. What seems to
+ * be the first of the file may be any zeros, but a link that was found within a run leads nowhere else. */
+static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool in_run, bool *answer) {
     sdi_record before;
     *answer = false;
     if (record->prev < SDI_ENTRY_MIN) return SIMDRIVE_OK;
     if (sdi_decode(search->file, record->prev - SDI_METADATA_SIZE, &before)) {
-        bool zeros = before.prev == 0 && before.key_hash == 0 && before.checksum == 0;
-        *answer = !zeros && sdi_padding_is_zero(search->file, &before);
+        bool first = in_run && (before.key_hash != 0 || before.checksum != 0);
+        *answer = (before.prev != 0 || first) && sdi_padding_is_zero(search->file, &before);
         simdrive_status status = *answer ? SIMDRIVE_OK : matches(search, &before, answer);
         if (status != SIMDRIVE_OK || *answer) return status;
     }
     return can_be_mended(search, record->prev, answer);
 }
 
-/* Whether an entry that has not its checksum was reclaimed, as it seems, and its link holds. */
+/* Whether an entry of a run that has not its checksum was reclaimed, as it seems, and its link holds. */
 static simdrive_status passes_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
     *answer = sdi_has_reclaimed_page(search->file, record) && sdi_padding_is_zero(search->file, record) &&
               !skips_entries(search->file, record);
-    return *answer ? leads_to_entry(search, record, answer) : SIMDRIVE_OK;
+    return *answer ? leads_to_entry(search, record, true, answer) : SIMDRIVE_OK;
+}
+
+static bool may_look(search_state *search, const sdi_record *record, uint64_t *from, uint64_t *to) {
+    if (!sdi_reclaimable_range(record, from, to) || (*to - *from) / PAGE > search->spare_pages) return false;
+    search->spare_pages -= (*to - *from) / PAGE;
+    return true;
 }
 
 /* The same where a file may have been made to keep us busy. */
 static simdrive_status may_pass_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
-    uint64_t pages = sdi_record_size(record) / PAGE;
+    uint64_t from, to;
     *answer = false;
-    if (pages == 0 || pages > search->spare_pages) return SIMDRIVE_OK;
-    search->spare_pages -= pages;
-    return passes_as_reclaimed(search, record, answer);
+    return may_look(search, record, &from, &to) ? passes_as_reclaimed(search, record, answer) : SIMDRIVE_OK;
+}
+
+/* Whether what looks like an entry, though not in its checksum, was reclaimed as a whole. */
+static simdrive_status is_reclaimed_tail(search_state *search, const sdi_record *record, bool *answer) {
+    uint64_t from, to;
+    *answer = may_look(search, record, &from, &to) && sdi_is_zero(search->file + from, to - from) &&
+              !skips_entries(search->file, record);
+    return *answer ? leads_to_entry(search, record, false, answer) : SIMDRIVE_OK;
 }
 
 /* A run followed down from its top. */
@@ -955,7 +969,7 @@ static bool is_of_other_alignment(const uint8_t *file, uint64_t size) {
 static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
                                        sdi_recovery *out) {
     search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size,
-                           .spare_pages = RECLAIMED_LOOKS * (size / PAGE)};
+                           .spare_pages = RECLAIMED_LOOKS * (size / PAGE) + FREE_LOOKS};
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
     if (is_of_other_alignment(file, size)) return SIMDRIVE_ERROR_ALIGNMENT;
