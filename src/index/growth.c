@@ -37,17 +37,21 @@ static uint32_t slots_of(unsigned lines_log2) {
     return (uint32_t)SDI_LINE_SLOTS << lines_log2;
 }
 
+uint32_t sdi_segment_limit(unsigned lines_log2) {
+    return LIMIT_OF(slots_of(lines_log2));
+}
+
 static uint64_t segment_count(const sdi_index *index) {
     return atomic_load_explicit(&index->segments, memory_order_relaxed);
 }
 
-static void count_more(sdi_index *index, uint64_t segments, uint64_t slots) {
+void sdi_index_count_more(sdi_index *index, uint64_t segments, uint64_t slots) {
     atomic_store_explicit(&index->segments, segment_count(index) + segments, memory_order_relaxed);
     uint64_t before = atomic_load_explicit(&index->slots, memory_order_relaxed);
     atomic_store_explicit(&index->slots, before + slots, memory_order_relaxed);
 }
 
-static void count_bytes(sdi_index *index) {
+void sdi_index_count_bytes(sdi_index *index) {
     atomic_store_explicit(&index->bytes, sizeof *index + index->directory_bytes + index->memory.bytes,
                           memory_order_relaxed);
 }
@@ -139,7 +143,7 @@ static void fill_from_tags(queue *q, uint64_t word) {
 
 /* --- steps 1, 3 and 4 -------------------------------------------------------------------------------------------- */
 
-static void set_words(const sdi_index *index, sdi_directory *directory, uint32_t u, uint64_t word, uint32_t keys) {
+void sdi_index_set_words(const sdi_index *index, sdi_directory *directory, uint32_t u, uint64_t word, uint32_t keys) {
     size_t first = sdi_first_place(directory, word, u);
     size_t count = (size_t)1 << (directory->depth - sdi_word_depth(word));
     index->tallies[first] = (sdi_tally){.keys = keys, .limit = LIMIT_OF(slots_of(sdi_word_lines_log2(word)))};
@@ -165,14 +169,14 @@ static bool filling_begin(sdi_index *index, filling *to, unsigned lines_log2) {
     to->lines_log2 = lines_log2;
     to->taken = calloc((size_t)1 << lines_log2, 1);
     to->segment = to->taken ? sdi_segments_take(&index->memory, lines_log2) : NULL;
-    count_bytes(index);
+    sdi_index_count_bytes(index);
     return to->segment != NULL;
 }
 
 /* Step 3, for one segment: in a directory that readers have, or that is to become the root. */
 static void publish(sdi_index *index, sdi_directory *directory, uint32_t u, filling *from, unsigned depth,
                     unsigned tag_base) {
-    set_words(index, directory, u, sdi_word_make(from->segment, from->lines_log2, depth, tag_base), keys_of(from));
+    sdi_index_set_words(index, directory, u, sdi_word_make(from->segment, from->lines_log2, depth, tag_base), keys_of(from));
     free(from->taken);
 }
 
@@ -188,7 +192,7 @@ static simdrive_status double_segment(sdi_index *index, uint32_t u) {
     fill_from_hashes(&q, word);
     publish(index, sdi_own_root(index), u, &larger, depth, depth);
     sdi_segments_give(&index->memory, sdi_word_segment(word), lines_log2);
-    count_more(index, 0, slots_of(lines_log2));
+    sdi_index_count_more(index, 0, slots_of(lines_log2));
     return SIMDRIVE_OK;
 }
 
@@ -238,8 +242,8 @@ static simdrive_status split_segment(sdi_index *index, uint32_t u) {
     publish(index, directory, u | bit, &halves[1], depth + 1, tag_base);
     atomic_store_explicit(&index->root, directory, memory_order_release);
     sdi_segments_give(&index->memory, sdi_word_segment(word), lines_log2);
-    count_more(index, 1, slots_of(lines_log2));
-    count_bytes(index);
+    sdi_index_count_more(index, 1, slots_of(lines_log2));
+    sdi_index_count_bytes(index);
     return SIMDRIVE_OK;
 }
 
@@ -251,7 +255,30 @@ static bool may_split(const sdi_index *index, uint64_t word) {
 }
 
 simdrive_status sdi_index_grow_at(sdi_index *index, uint32_t u) {
-    return may_split(index, sdi_own_word(index, u)) ? split_segment(index, u) : double_segment(index, u);
+    sdi_image_lock(index);
+    simdrive_status status =
+        may_split(index, sdi_own_word(index, u)) ? split_segment(index, u) : double_segment(index, u);
+    sdi_image_unlock(index);
+    return status;
+}
+
+simdrive_status sdi_index_refill(sdi_index *index, uint32_t u, const uint64_t *hashes, const uint64_t *offsets,
+                                 size_t count) {
+    uint64_t word = sdi_own_word(index, u);
+    unsigned lines_log2 = sdi_word_lines_log2(word), depth = sdi_word_depth(word);
+    filling fresh = {.segment = NULL};
+    while (lines_log2 < SDI_LARGEST_LINES_LOG2 && sdi_segment_limit(lines_log2) < count) lines_log2++;
+    if (!filling_begin(index, &fresh, lines_log2)) {
+        filling_abort(index, &fresh);
+        return SIMDRIVE_ERROR_NO_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        sdi_place place = sdi_place_of(index->seed, hashes[i]);
+        append(&fresh, sdi_home_line(place.home, lines_log2), sdi_tag(place.u, depth), offsets[i]);
+    }
+    publish(index, sdi_own_root(index), u, &fresh, depth, depth);
+    sdi_index_count_more(index, 0, slots_of(lines_log2) - slots_of(sdi_word_lines_log2(word)));
+    return SIMDRIVE_OK;
 }
 
 /* --- creating and destroying ------------------------------------------------------------------------------------- */
@@ -291,7 +318,7 @@ static bool lay_out(plan *p, uint64_t u, unsigned depth) {
     if (!p->index) return true;
     sdi_slot *segment = sdi_segments_take(&p->index->memory, SDI_SEGMENT_LINES_LOG2);
     if (!segment) return false;
-    set_words(p->index, p->directory, (uint32_t)u, sdi_word_make(segment, SDI_SEGMENT_LINES_LOG2, depth, depth), 0);
+    sdi_index_set_words(p->index, p->directory, (uint32_t)u, sdi_word_make(segment, SDI_SEGMENT_LINES_LOG2, depth, depth), 0);
     return true;
 }
 
@@ -309,8 +336,8 @@ static bool start_small(sdi_index *index, uint64_t expected_keys) {
     while (LIMIT_OF(slots_of(lines_log2)) < expected_keys) lines_log2++;
     sdi_slot *segment = sdi_segments_take(&index->memory, lines_log2);
     if (!segment || !set_root(index, 0)) return false;
-    set_words(index, sdi_own_root(index), 0, sdi_word_make(segment, lines_log2, 0, 0), 0);
-    count_more(index, 1, slots_of(lines_log2));
+    sdi_index_set_words(index, sdi_own_root(index), 0, sdi_word_make(segment, lines_log2, 0, 0), 0);
+    sdi_index_count_more(index, 1, slots_of(lines_log2));
     return true;
 }
 
@@ -319,9 +346,21 @@ static bool start_large(sdi_index *index, uint64_t expected_keys) {
     plan p = {.keys = (double)expected_keys};
     lay_out(&p, 0, 0);
     if (!set_root(index, p.depth) || !sdi_segments_expect(&index->memory, p.segments)) return false;
-    count_more(index, p.segments, (uint64_t)p.segments * slots_of(SDI_SEGMENT_LINES_LOG2));
+    sdi_index_count_more(index, p.segments, (uint64_t)p.segments * slots_of(SDI_SEGMENT_LINES_LOG2));
     p = (plan){.index = index, .directory = sdi_own_root(index), .keys = p.keys};
     return lay_out(&p, 0, 0);
+}
+
+sdi_index *sdi_index_create_bare(sdi_seed seed, unsigned depth, const uint8_t *base) {
+    sdi_index *index = calloc(1, sizeof *index);
+    if (!index) return NULL;
+    atomic_init(&index->base, base);
+    index->seed = seed;
+    if (!set_root(index, depth)) {
+        sdi_index_destroy(index);
+        return NULL;
+    }
+    return index;
 }
 
 sdi_index *sdi_index_create_seeded(uint64_t expected_keys, const uint8_t *base, uint64_t seed) {
@@ -334,7 +373,7 @@ sdi_index *sdi_index_create_seeded(uint64_t expected_keys, const uint8_t *base, 
         sdi_index_destroy(index);
         return NULL;
     }
-    count_bytes(index);
+    sdi_index_count_bytes(index);
     return index;
 }
 
@@ -352,6 +391,7 @@ void sdi_index_destroy(sdi_index *index) {
     }
     free(index->tallies);
     sdi_segments_release(&index->memory);
+    sdi_image_release(index);
     free(index);
 }
 

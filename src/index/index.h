@@ -30,6 +30,8 @@ typedef struct sdi_index sdi_index;
 
 /* No entry. Offsets of metadata are from 1 to 2^48 - 1. */
 #define SDI_INDEX_NONE 0u
+/* There was no memory to mend the part of a saved index in which the key would be (image.h): ask again later. */
+#define SDI_INDEX_UNKNOWN UINT64_MAX
 
 /* An empty index, sized for `expected_keys` (0: grows from a few hundred bytes). `base` may be NULL as long as nothing
  * is in it. NULL when there is no memory. */
@@ -46,7 +48,7 @@ void sdi_index_set_base(sdi_index *index, const uint8_t *base);
 /* --- readers ---------------------------------------------------------------------------------------------------- */
 
 typedef struct sdi_index_hit {
-    uint64_t offset;     /* of the metadata, or SDI_INDEX_NONE */
+    uint64_t offset;     /* of the metadata, SDI_INDEX_NONE, or SDI_INDEX_UNKNOWN */
     const uint8_t *base; /* the address that covers it */
 } sdi_index_hit;
 
@@ -57,6 +59,9 @@ sdi_index_hit sdi_index_find(const sdi_index *index, uint64_t hash);
 void sdi_index_find_batch(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_index_hit *hits);
 
 /* --- the writer -------------------------------------------------------------------------------------------------- */
+
+/* Sees to it that no lookup of these keys is answered with SDI_INDEX_UNKNOWN: ERROR_NO_MEMORY when it cannot. */
+simdrive_status sdi_index_check(sdi_index *index, const uint64_t *hashes, size_t count);
 
 /* Makes room for these keys, whether or not they are there already. ERROR_NO_MEMORY, and nothing has changed for
  * readers, when it cannot. */

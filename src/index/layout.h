@@ -14,10 +14,10 @@
  *                     └──────────────┴───────────┴─────────────────────────────────┘
  *                      \_________ tag __________/
  *
- *   word, 64 bits     ┌───┬──────────┬───────┬────────────────────────┬────────────┐
- *                     │ 0 │ tag base │ depth │ segment's address      │ lines_log2 │
- *                     └───┴──────────┴───────┴────────────────────────┴────────────┘
- *                      6      5         5       42 (aligned to 64)        6 bits
+ *   word, 64 bits     ┌───────────┬───┬──────────┬───────┬────────────────────────┬────────────┐
+ *                     │ unchecked │ 0 │ tag base │ depth │ segment's address      │ lines_log2 │
+ *                     └───────────┴───┴──────────┴───────┴────────────────────────┴────────────┘
+ *                      1           5       5         5       42 (aligned to 64)        6 bits
  *
  * A key has two coordinates, both from its hash and the seed of the index:
  *   u     where in the directory: its first `depth` bits choose the word. (Extendible hashing, Fagin et al. 1979.)
@@ -32,6 +32,8 @@
  *     tell keys apart, a split takes a new tag base and reads the hashes.
  * L3  A word's depth, or else its lines, only ever grow: a word that a reader sees twice has not changed between.
  * L4  A directory that was replaced is never written again, nor used again.
+ * L5  A segment whose word is unchecked lies in an image that nobody has looked at yet (image.h). Nobody uses it before
+ *     its checksum was found right and the flag was taken away, or another segment took its place.
  *
  * u is not simply the hash's first bits. If it were, all segments would fill alike and be split at about the same time,
  * and memory per key would swing by a factor of two. Instead keys lie denser the smaller their u, down to half the
@@ -221,6 +223,12 @@ static inline unsigned sdi_word_depth(uint64_t word) {
 }
 static inline unsigned sdi_word_tag_base(uint64_t word) {
     return (unsigned)(word >> 53) & 31;
+}
+
+#define SDI_WORD_UNCHECKED (UINT64_C(1) << 63) /* L5 */
+
+static inline bool sdi_word_is_unchecked(uint64_t word) {
+    return __builtin_expect((word & SDI_WORD_UNCHECKED) != 0, 0);
 }
 
 typedef struct sdi_directory {

@@ -20,16 +20,31 @@ typedef struct probe {
     unsigned tag;         /* there */
 } probe;
 
-static inline probe begin(const sdi_index *index, uint64_t hash) {
+static inline void look_up_word(const sdi_index *index, uint32_t u, probe *p) {
+    p->root = atomic_load_explicit(&index->root, memory_order_acquire);
+    p->word_at = &p->root->words[sdi_directory_at(p->root, u)];
+    p->word = atomic_load_explicit(p->word_at, memory_order_acquire);
+}
+
+/* A line of no segment, for a probe that cannot be made. */
+static const sdi_slot nothing[SDI_LINE_SLOTS];
+
+/* False, and a probe that finds nothing and is not current, when the segment cannot be looked at. */
+static inline bool begin(const sdi_index *index, uint64_t hash, probe *p) {
     sdi_place place = sdi_place_of(index->seed, hash);
-    probe p;
-    p.root = atomic_load_explicit(&index->root, memory_order_acquire);
-    p.word_at = &p.root->words[sdi_directory_at(p.root, place.u)];
-    p.word = atomic_load_explicit(p.word_at, memory_order_acquire);
-    uint32_t line = sdi_home_line(place.home, sdi_word_lines_log2(p.word));
-    p.line = sdi_word_segment(p.word) + (size_t)line * SDI_LINE_SLOTS;
-    p.tag = sdi_tag(place.u, sdi_word_tag_base(p.word));
-    return p;
+    look_up_word(index, place.u, p);
+    while (sdi_word_is_unchecked(p->word)) {
+        if (!sdi_index_check_at(index, place.u)) {
+            p->word = 0;
+            p->line = nothing;
+            return false;
+        }
+        look_up_word(index, place.u, p);
+    }
+    uint32_t line = sdi_home_line(place.home, sdi_word_lines_log2(p->word));
+    p->line = sdi_word_segment(p->word) + (size_t)line * SDI_LINE_SLOTS;
+    p->tag = sdi_tag(place.u, sdi_word_tag_base(p->word));
+    return true;
 }
 
 /* Step 3. */
@@ -79,7 +94,8 @@ static bool find_beyond(const sdi_index *index, const probe *p, uint64_t hash, s
 sdi_index_hit sdi_index_find(const sdi_index *index, uint64_t hash) {
     sdi_index_hit hit = {.offset = SDI_INDEX_NONE};
     for (;;) {
-        probe p = begin(index, hash);
+        probe p;
+        if (!begin(index, hash, &p)) return (sdi_index_hit){.offset = SDI_INDEX_UNKNOWN};
         if (find_in_line(index, p.line, p.tag, hash, &hit)) return hit;
         if (sdi_line_is_full(p.line) && find_beyond(index, &p, hash, &hit)) return hit;
         if (is_current(index, &p)) return hit;
@@ -101,7 +117,7 @@ static void find_group(const sdi_index *index, const uint64_t *hashes, size_t co
     probe probes[SDI_GROUP];
     uint64_t candidates[SDI_GROUP];
     for (size_t i = 0; i < count; i++) {
-        probes[i] = begin(index, hashes[i]);
+        begin(index, hashes[i], &probes[i]);
         __builtin_prefetch(probes[i].line);
     }
     const uint8_t *base = atomic_load_explicit(&index->base, memory_order_acquire);

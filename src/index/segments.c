@@ -60,7 +60,7 @@ static void *acquire_pages(sdi_segments *segments, size_t size) {
         sdi_pages_release(start, size);
         return NULL;
     }
-    segments->blocks[segments->block_count++] = (sdi_block){.start = start, .size = size, .pages = true};
+    segments->blocks[segments->block_count++] = (sdi_block){start, size, SDI_BLOCK_PAGES};
     segments->bytes += size;
     return start;
 }
@@ -73,7 +73,7 @@ static sdi_slot *take_small(sdi_segments *segments, size_t size) {
         free(start);
         return NULL;
     }
-    segments->blocks[segments->block_count++] = (sdi_block){.start = start, .size = size + SDI_LINE_SIZE};
+    segments->blocks[segments->block_count++] = (sdi_block){start, size + SDI_LINE_SIZE, SDI_BLOCK_SMALL};
     segments->bytes += size + SDI_LINE_SIZE;
     return (sdi_slot *)(void *)(start + (0 - (uintptr_t)start) % SDI_LINE_SIZE);
 }
@@ -118,16 +118,25 @@ bool sdi_segments_expect(sdi_segments *segments, size_t count) {
     return true;
 }
 
+bool sdi_segments_lend(sdi_segments *segments, void *start, size_t size) {
+    if (!address_fits(start, size)) return false;
+    if (!has_room_for_block(segments) || !has_room_to_be_given(segments, size / SEGMENT_SIZE)) return false;
+    segments->blocks[segments->block_count++] = (sdi_block){start, size, SDI_BLOCK_LENT};
+    segments->bytes += size;
+    return true;
+}
+
+/* Not what is lent: it would come back with its first contents, which may be older than what a reader saw. */
 void sdi_segments_discard(sdi_segments *segments) {
     for (size_t i = 0; i < segments->block_count; i++)
-        if (segments->blocks[i].pages) sdi_pages_discard(segments->blocks[i].start, segments->blocks[i].size);
+        if (segments->blocks[i].kind == SDI_BLOCK_PAGES) sdi_pages_discard(segments->blocks[i].start, segments->blocks[i].size);
 }
 
 void sdi_segments_release(sdi_segments *segments) {
     for (size_t i = 0; i < segments->block_count; i++) {
         sdi_block *block = &segments->blocks[i];
-        if (block->pages) sdi_pages_release(block->start, block->size);
-        else free(block->start);
+        if (block->kind == SDI_BLOCK_PAGES) sdi_pages_release(block->start, block->size);
+        if (block->kind == SDI_BLOCK_SMALL) free(block->start);
     }
     free(segments->blocks);
     free(segments->given);

@@ -16,7 +16,7 @@
 typedef struct sdi_block {
     void *start;
     size_t size;
-    bool pages; /* or else from calloc() */
+    enum { SDI_BLOCK_SMALL, SDI_BLOCK_PAGES, SDI_BLOCK_LENT } kind; /* from calloc(), pages, or somebody else's */
 } sdi_block;
 
 typedef struct sdi_segments {
@@ -37,6 +37,9 @@ sdi_slot *sdi_segments_take(sdi_segments *segments, unsigned lines_log2);
 void sdi_segments_give(sdi_segments *segments, sdi_slot *segment, unsigned lines_log2);
 /* Acquires this many full-size segments beforehand, in one piece. */
 bool sdi_segments_expect(sdi_segments *segments, size_t count);
+/* Takes segments into use that somebody else made, of `size` bytes altogether. They may be given back to be used again
+ * like others, but are never returned to the system. */
+bool sdi_segments_lend(sdi_segments *segments, void *start, size_t size);
 /* See sdi_index_discard(). */
 void sdi_segments_discard(sdi_segments *segments);
 void sdi_segments_release(sdi_segments *segments);

@@ -25,6 +25,8 @@ typedef struct sdi_tally {
     uint32_t round;
 } sdi_tally;
 
+struct sdi_image;
+
 struct sdi_index {
     /* Read by everyone, written seldom: apart from what each put writes. */
     _Atomic(sdi_directory *) root;
@@ -36,6 +38,7 @@ struct sdi_index {
     uint32_t round;     /* how often keys to come were counted */
     sdi_segments memory;
     uint64_t directory_bytes; /* of all of them, and the tallies */
+    struct sdi_image *image; /* that it was loaded from, or NULL */
     _Atomic uint64_t keys;
     _Atomic uint64_t bytes;
     _Atomic uint64_t segments;
@@ -65,5 +68,28 @@ static inline sdi_tally *sdi_tally_of(const sdi_index *index, uint64_t word, uin
 
 /* Gives the segment of u twice the slots, or splits it. ERROR_NO_MEMORY, and nothing has changed. */
 simdrive_status sdi_index_grow_at(sdi_index *index, uint32_t u);
+
+/* --- growth.c, for image.c ---------------------------------------------------------------------------------------- */
+
+/* Keys at which a segment of so many lines is to grow. */
+uint32_t sdi_segment_limit(unsigned lines_log2);
+/* An index without segments, whose directory has 2^depth words: to be filled with sdi_index_set_words(). */
+sdi_index *sdi_index_create_bare(sdi_seed seed, unsigned depth, const uint8_t *base);
+/* Makes the word lead to its segment, in all its places around u; `keys` are in it. */
+void sdi_index_set_words(const sdi_index *index, sdi_directory *directory, uint32_t u, uint64_t word, uint32_t keys);
+void sdi_index_count_more(sdi_index *index, uint64_t segments, uint64_t slots);
+void sdi_index_count_bytes(sdi_index *index);
+/* A new segment in place of the one of u, with these keys and no others. */
+simdrive_status sdi_index_refill(sdi_index *index, uint32_t u, const uint64_t *hashes, const uint64_t *offsets,
+                                 size_t count);
+
+/* --- image.c ------------------------------------------------------------------------------------------------------ */
+
+/* Sees to it that the word of u, which was found unchecked, is so no more; false when there is no memory for it. */
+bool sdi_index_check_at(const sdi_index *index, uint32_t u);
+/* While the writer changes what a check may change too. */
+void sdi_image_lock(sdi_index *index);
+void sdi_image_unlock(sdi_index *index);
+void sdi_image_release(sdi_index *index);
 
 #endif

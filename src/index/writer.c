@@ -83,12 +83,26 @@ static simdrive_status make_room(sdi_index *index, const uint64_t *hashes, size_
     return status == SIMDRIVE_OK && doubts > 0 ? count_missing(index, doubtful, doubts, grew) : status;
 }
 
+simdrive_status sdi_index_check(sdi_index *index, const uint64_t *hashes, size_t count) {
+    if (!index->image) return SIMDRIVE_OK;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t u = sdi_place_of(index->seed, hashes[i]).u;
+        /* Acquire order: whoever checked it has left its tally behind. */
+        const sdi_directory *root = sdi_own_root(index);
+        uint64_t word = atomic_load_explicit(&root->words[sdi_directory_at(root, u)], memory_order_acquire);
+        if (sdi_word_is_unchecked(word) && !sdi_index_check_at(index, u)) return SIMDRIVE_ERROR_NO_MEMORY;
+    }
+    return SIMDRIVE_OK;
+}
+
 simdrive_status sdi_index_reserve(sdi_index *index, const uint64_t *hashes, size_t count) {
+    simdrive_status status = sdi_index_check(index, hashes, count);
+    if (status != SIMDRIVE_OK) return status;
     if (count == 1 && has_room(tally_at(index, sdi_place_of(index->seed, hashes[0]).u), 1)) return SIMDRIVE_OK;
     bool grew = true;
     while (grew && !surely_fits(index, hashes, count)) {
         grew = false;
-        simdrive_status status = make_room(index, hashes, count, &grew);
+        status = make_room(index, hashes, count, &grew);
         if (status != SIMDRIVE_OK) return status;
     }
     return SIMDRIVE_OK;

@@ -47,6 +47,7 @@ typedef struct sdi_file_info {
     sdi_file_id id;
     uint64_t size;
     uint32_t mode;       /* permission bits */
+    uint32_t owner;      /* a number of the system's; 0 where files have none */
     uint32_t link_count; /* names the file has; 0 when it was removed */
     uint64_t disk_bytes; /* that it takes on the disk: less than `size` where it has holes */
 } sdi_file_info;
@@ -193,6 +194,11 @@ void sdi_thread_yield(void); /* lets others run */
 unsigned sdi_thread_number(void);
 /* A number that is never the same for two live threads, never 0, whatever library copy asks. */
 uint64_t sdi_thread_id(void);
+
+enum { SDI_BOOT_ID_BYTES = 16 };
+/* What is another whenever the machine was started anew, and with it all that was not synced may be lost. False, and
+ * zeros, where nobody knows. */
+bool sdi_boot_id(uint8_t id[SDI_BOOT_ID_BYTES]);
 
 uint64_t sdi_monotonic_ns(void);
 unsigned sdi_processor_count(void);

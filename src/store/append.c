@@ -404,6 +404,7 @@ simdrive_status sdi_append(simdrive_store *store, const simdrive_change *changes
     condense(&append);
     const sdi_published entries = {scratch->hashes, scratch->ends, scratch->sizes, scratch->replaced};
     sdi_publish_entries(append.generation, &entries, append.entry_count, append.new_tail);
+    sdi_saved_index_consider(store, append.generation);
     if (applied) *applied = append.entry_count;
     return SIMDRIVE_OK;
 }

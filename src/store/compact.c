@@ -12,14 +12,9 @@
  *      tail, which would be gone with the old file, is moved aside as before a first write.
  *   6  The new file is renamed over the store (links resolved), the folder synced. A crash leaves the old file or the
  *      new one. Readers find the new generation; the old one goes with its last pin.
- *
- * A temporary file's name ends in a random number and a check of it, so that no file of somebody else is taken for one;
- * and it is removed only when its lock can be had, so that none that is at work is.
  */
-#include <stdio.h>
 #include <string.h>
 
-#include "digest/hash.h"
 #include "store/store.h"
 
 enum {
@@ -27,90 +22,12 @@ enum {
     COPIED_PAYLOAD = 1 << 16, /* larger payloads are written from where they are */
     COLLECT_GROUP = 256,
     INDEX_GROUP = 4096, /* entries put into the new index together */
-    SUFFIX_DIGITS = 16,
     CATCH_UP_ROUNDS = 16,       /* before writers are made to wait whatever is left */
     LITTLE_LEFT = 256 << 10,    /* bytes that may be copied while writers wait */
     SPARE_SPACE = 16 << 20      /* of the disk, left for others when the room is checked */
 };
 
 #define TEMPORARY_INFIX ".compact-"
-
-/* --- temporary files --------------------------------------------------------------------------------------------- */
-
-/* Half of the number is random, half a check of that half and the store's name. */
-static uint64_t checked_number(uint32_t random, const char *name) {
-    uint8_t bytes[4];
-    sdi_store32(bytes, random);
-    uint64_t check = sdi_hash(name, strlen(name)) ^ sdi_hash(bytes, sizeof bytes);
-    return (uint64_t)random << 32 | (uint32_t)check;
-}
-
-static const char *name_in_path(const char *path) {
-    const char *slash = strrchr(path, '/');
-#ifdef _WIN32
-    const char *backslash = strrchr(path, '\\');
-    if (backslash && (!slash || backslash > slash)) slash = backslash;
-#endif
-    return slash ? slash + 1 : path;
-}
-
-static char *temporary_path(const simdrive_store *store) {
-    char suffix[sizeof TEMPORARY_INFIX + SUFFIX_DIGITS];
-    uint64_t number = checked_number((uint32_t)sdi_unique_number(), name_in_path(store->real_path));
-    snprintf(suffix, sizeof suffix, TEMPORARY_INFIX "%016llx", (unsigned long long)number);
-    return sdi_path_with_suffix(store->real_path, suffix);
-}
-
-static bool is_temporary_name(const char *candidate, const char *store_name) {
-    size_t length = strlen(store_name), infix = sizeof TEMPORARY_INFIX - 1;
-    if (strncmp(candidate, store_name, length) != 0 || strncmp(candidate + length, TEMPORARY_INFIX, infix) != 0)
-        return false;
-    const char *digits = candidate + length + infix;
-    if (strlen(digits) != SUFFIX_DIGITS || strspn(digits, "0123456789abcdef") != SUFFIX_DIGITS) return false;
-    uint64_t number = strtoull(digits, NULL, 16);
-    return number == checked_number((uint32_t)(number >> 32), store_name);
-}
-
-typedef struct leftover_names {
-    const char *store_name;
-    char **names;
-    size_t count;
-} leftover_names;
-
-static bool collect_leftover(void *user, const char *name) {
-    leftover_names *found = user;
-    if (!is_temporary_name(name, found->store_name)) return true;
-    char **names = realloc(found->names, (found->count + 1) * sizeof *names);
-    if (!names) return false;
-    found->names = names;
-    names[found->count] = sdi_path_with_suffix(name, "");
-    if (!names[found->count]) return false;
-    found->count++;
-    return true;
-}
-
-/* Best effort: a file that cannot be removed is in nobody's way. */
-static void remove_leftovers(simdrive_store *store) {
-    const sdi_os *os = store->os;
-    leftover_names found = {.store_name = name_in_path(store->real_path)};
-    size_t folder = (size_t)(found.store_name - store->real_path);
-    os->list_folder_of(os, store->real_path, collect_leftover, &found);
-    for (size_t i = 0; i < found.count; i++) {
-        char *path = malloc(folder + strlen(found.names[i]) + 1);
-        sdi_file *file = NULL;
-        if (path) {
-            memcpy(path, store->real_path, folder);
-            strcpy(path + folder, found.names[i]);
-            if (os->open(os, path, SDI_OPEN_WRITE, 0, &file) == SIMDRIVE_OK) {
-                if (os->lock(os, file) == SIMDRIVE_OK) os->unlink(os, path);
-                os->close(os, file);
-            }
-        }
-        free(path);
-        free(found.names[i]);
-    }
-    free(found.names);
-}
 
 /* --- what is kept ------------------------------------------------------------------------------------------------ */
 
@@ -347,6 +264,7 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
     if (status == SIMDRIVE_OK) atomic_store_explicit(&store->durable_tail, sdi_tail(to), memory_order_relaxed);
     sdi_generation_publish(to);
     sdi_generation_retire(from);
+    sdi_saved_index_begin(store, to);
     return status;
 }
 
@@ -364,7 +282,7 @@ static simdrive_status finish(copy_job *copier, uint64_t low, const char *tempor
 static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, const kept_entries *kept, uint64_t low,
                                const simdrive_work_options *options, uint64_t *saved) {
     const sdi_os *os = store->os;
-    char *temporary = temporary_path(store);
+    char *temporary = sdi_temporary_path(store, TEMPORARY_INFIX);
     copy_job *copier = calloc(1, sizeof *copier);
     sdi_generation *to = temporary && copier ? sdi_generation_create(store) : NULL;
     simdrive_status status = to ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
@@ -412,7 +330,7 @@ static simdrive_status check_space(simdrive_store *store, const sdi_generation *
 static simdrive_status compact(simdrive_store *store, const simdrive_work_options *options, uint64_t *saved) {
     sdi_snapshot *snapshot = NULL;
     kept_entries kept = {0};
-    remove_leftovers(store);
+    sdi_remove_temporaries(store, TEMPORARY_INFIX);
     simdrive_status status = sdi_snapshot_begin(store, &snapshot);
     if (status != SIMDRIVE_OK) return status;
     /* Only a compaction replaces the current generation, and this is the only one. */

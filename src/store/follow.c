@@ -21,14 +21,10 @@ enum { LOOKS = 10000, ADD_GROUP = 256 };
 
 /* --- what was appended ------------------------------------------------------------------------------------------- */
 
-typedef struct added_entries {
-    uint64_t *ends; /* newest first */
-    size_t count, capacity;
-} added_entries;
-
-static simdrive_status collect_added(const uint8_t *file, uint64_t from, uint64_t tail, added_entries *added) {
+simdrive_status sdi_collect_added(const uint8_t *file, uint64_t high, uint64_t low, sdi_added *added) {
     sdi_record record;
-    while (from > tail) {
+    uint64_t from = high;
+    while (from > low) {
         if (added->count == added->capacity) {
             size_t capacity = added->capacity ? added->capacity * 2 : 1024;
             uint64_t *ends = realloc(added->ends, capacity * sizeof *ends);
@@ -36,15 +32,15 @@ static simdrive_status collect_added(const uint8_t *file, uint64_t from, uint64_
             added->ends = ends;
             added->capacity = capacity;
         }
-        if (!sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return SIMDRIVE_ERROR_CORRUPT;
+        if (from < SDI_ENTRY_MIN || !sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return SIMDRIVE_ERROR_CORRUPT;
         added->ends[added->count++] = record.end;
         from = record.prev;
     }
-    return SIMDRIVE_OK;
+    return from == low ? SIMDRIVE_OK : SIMDRIVE_ERROR_CORRUPT;
 }
 
 /* Publishes them oldest first, in groups, each of which ends at a tail that was one. */
-static simdrive_status publish_added(sdi_generation *generation, const added_entries *added) {
+simdrive_status sdi_publish_added(sdi_generation *generation, const sdi_added *added) {
     uint64_t hashes[ADD_GROUP], ends[ADD_GROUP], sizes[ADD_GROUP], replaced[ADD_GROUP];
     const sdi_published entries = {hashes, ends, sizes, replaced};
     const uint8_t *file = sdi_base(generation);
@@ -69,12 +65,12 @@ static simdrive_status publish_added(sdi_generation *generation, const added_ent
 static simdrive_status add(sdi_generation *generation, uint64_t size) {
     simdrive_store *store = generation->store;
     uint64_t tail = sdi_tail(generation), new_tail = tail;
-    added_entries added = {0};
+    sdi_added added = {0};
     simdrive_status status = sdi_generation_map(generation, size);
     if (status == SIMDRIVE_OK)
         status = sdi_recover_added(sdi_base(generation), tail, size, store->checksum, &new_tail);
-    if (status == SIMDRIVE_OK) status = collect_added(sdi_base(generation), new_tail, tail, &added);
-    if (status == SIMDRIVE_OK) status = publish_added(generation, &added);
+    if (status == SIMDRIVE_OK) status = sdi_collect_added(sdi_base(generation), new_tail, tail, &added);
+    if (status == SIMDRIVE_OK) status = sdi_publish_added(generation, &added);
     free(added.ends);
     atomic_store_explicit(&store->damaged_tail, size > sdi_tail(generation) ? size - sdi_tail(generation) : 0,
                           memory_order_relaxed);

@@ -34,6 +34,8 @@ static simdrive_status take_options(const simdrive_open_options *given, simdrive
     if (out->must_create && out->must_exist) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->checksum < SIMDRIVE_CHECKSUM_DEFAULT || out->checksum > SIMDRIVE_CHECKSUM_CRC32)
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->saved_index < SIMDRIVE_SAVED_INDEX_AUTO || out->saved_index > SIMDRIVE_SAVED_INDEX_ALWAYS)
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync < SIMDRIVE_SYNC_NONE || out->sync > SIMDRIVE_SYNC_INTERVAL)
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync_interval_ms == 0) out->sync_interval_ms = INTERVAL_DEFAULT_MS;
@@ -139,13 +141,15 @@ static simdrive_status load(sdi_generation *generation, uint64_t size) {
     sdi_recovery recovery = {0};
     simdrive_status status = sdi_generation_map(generation, size > 0 ? size : 1);
     if (status != SIMDRIVE_OK) return status;
-    status = recover(store, sdi_base(generation), size, &recovery);
-    if (status != SIMDRIVE_OK) return status;
-    adopt(generation, &recovery);
-    atomic_store_explicit(&store->damaged_tail, size - recovery.tail, memory_order_relaxed);
-    if (!store->options.read_only && refuses_writers(recovery.damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
+    if (!sdi_saved_index_load(generation, size)) {
+        status = recover(store, sdi_base(generation), size, &recovery);
+        if (status != SIMDRIVE_OK) return status;
+        adopt(generation, &recovery);
+    }
+    atomic_store_explicit(&store->damaged_tail, size - sdi_tail(generation), memory_order_relaxed);
+    if (!store->options.read_only && refuses_writers(generation->damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
     /* Beside a writer at work, what was found may be old by now. */
-    if (store->options.read_only && recovery.damage.kind <= SIMDRIVE_DAMAGE_TAIL) return sdi_keep_up(generation, size);
+    if (store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL) return sdi_keep_up(generation, size);
     return SIMDRIVE_OK;
 }
 
@@ -289,6 +293,7 @@ simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdr
     status = generation ? sdi_open_generation(generation) : SIMDRIVE_ERROR_NO_MEMORY;
     if (status == SIMDRIVE_OK) {
         sdi_generation_publish(generation);
+        sdi_saved_index_begin(store, generation);
         status = start_sync_thread(store);
     }
     if (status != SIMDRIVE_OK) {
@@ -355,6 +360,7 @@ simdrive_status simdrive_close(simdrive_store *store) {
     if (store->open_stream) simdrive_stream_abort(store->open_stream);
     stop_sync_thread(store);
     if (store->options.sync == SIMDRIVE_SYNC_INTERVAL && !store->options.read_only) status = simdrive_sync(store, NULL);
+    sdi_saved_index_end(store);
     sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
     atomic_store(&store->closed, true);
     /* The file may stay open for entries that are held; the lock must not. */

@@ -50,6 +50,7 @@ bool sdi_is_corrupt(const sdi_damage_map *damage, uint64_t end) {
 
 simdrive_status sdi_judge_hit(const sdi_generation *generation, sdi_index_hit hit, sdi_record *out) {
     if (hit.offset == SDI_INDEX_NONE) return SIMDRIVE_NOT_FOUND;
+    if (hit.offset == SDI_INDEX_UNKNOWN) return SIMDRIVE_ERROR_NO_MEMORY;
     /* Corrupt first: of a lost entry not even the link is known. */
     if (sdi_is_corrupt(&generation->damage, hit.offset)) return SIMDRIVE_ERROR_CORRUPT;
     if (!sdi_record_at(&generation->damage, hit.base, hit.offset, out)) return SIMDRIVE_ERROR_CORRUPT;
@@ -129,12 +130,14 @@ typedef struct group_result {
     bool found[BATCH_GROUP];
     size_t found_count;
     size_t corrupt_count;
+    bool unknown; /* for want of memory it cannot be told of one of them whether it is there */
 } group_result;
 
 /* False when something was not found and the generation is no longer current: then look again in the new one. */
 static bool find_group(simdrive_store *store, const sdi_generation *generation, const uint64_t *hashes, size_t count,
                        group_result *result) {
     result->found_count = result->corrupt_count = 0;
+    result->unknown = false;
     sdi_index_find_batch(generation->index, hashes, count, result->hits);
     for (size_t i = 0; i < count; i++) {
         simdrive_status status = sdi_judge_hit(generation, result->hits[i], &result->records[i]);
@@ -143,6 +146,7 @@ static bool find_group(simdrive_store *store, const sdi_generation *generation, 
         result->found[i] = status == SIMDRIVE_OK;
         result->found_count += status == SIMDRIVE_OK;
         result->corrupt_count += status == SIMDRIVE_ERROR_CORRUPT;
+        result->unknown |= status == SIMDRIVE_ERROR_NO_MEMORY;
     }
     return result->found_count == count || sdi_is_current(store, generation);
 }
@@ -194,6 +198,11 @@ static simdrive_status read_batch(simdrive_store *store, const simdrive_bytes *k
     for (size_t first = 0; first < count; first += BATCH_GROUP) {
         size_t group = count - first < BATCH_GROUP ? count - first : BATCH_GROUP;
         read_group(store, group_hashes(keys, hashes, first, group, space), group, entries + first, &result);
+        if (result.unknown) {
+            simdrive_entries_release(entries, first + group);
+            memset(entries, 0, count * sizeof *entries);
+            return sdi_refuse(SIMDRIVE_ERROR_NO_MEMORY);
+        }
         found_count += result.found_count;
         corrupt_count += result.corrupt_count;
     }
@@ -298,6 +307,10 @@ simdrive_status simdrive_session_read_batch_hash(simdrive_session *session, cons
                                                 !session_is_current(session))) {
             simdrive_status status = session_follow(session);
             if (status != SIMDRIVE_OK) return status;
+        }
+        if (result.unknown) {
+            memset(payloads, 0, count * sizeof *payloads);
+            return sdi_refuse(SIMDRIVE_ERROR_NO_MEMORY);
         }
         for (size_t i = 0; i < group; i++) {
             simdrive_bytes *payload = &payloads[first + i];

@@ -186,6 +186,7 @@ simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, s
 static simdrive_status was_live(const sdi_snapshot *snapshot, const sdi_record *record, uint64_t newest, bool *live) {
     *live = newest == record->end;
     if (record->tombstone) *live = false;
+    if (newest == SDI_INDEX_UNKNOWN) return SIMDRIVE_ERROR_NO_MEMORY;
     if (*live || record->tombstone || (newest != SDI_INDEX_NONE && newest < snapshot->tail)) return SIMDRIVE_OK;
     return replaced_since(snapshot->pin->generation, record->end, snapshot->tail, live);
 }

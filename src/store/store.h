@@ -152,6 +152,18 @@ typedef struct sdi_request {
     struct sdi_request *next;
 } sdi_request;
 
+/* What a writer knows of the saved index: see saved_index.c. */
+typedef struct sdi_saved_index {
+    _Atomic uint64_t tail;  /* that it covers; 0: there is none */
+    _Atomic uint64_t saves;
+    uint64_t entries;       /* of any kind, that it covers */
+    uint64_t next;          /* writer: entries in the file at which to think of saving; UINT64_MAX: never */
+    uint64_t last_ns;       /* writer: when it was saved last, or the store opened */
+    sdi_thread thread;
+    bool thread_started;    /* writer */
+    _Atomic bool thread_runs;
+} sdi_saved_index;
+
 struct simdrive_store {
     _Atomic(sdi_generation *) current;
 
@@ -184,6 +196,8 @@ struct simdrive_store {
     sdi_condition sync_wanted;
     bool sync_thread_runs;
     bool sync_thread_stop; /* under mutex */
+
+    sdi_saved_index saved;
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
     _Atomic(sdi_generation *) free_generations;
@@ -311,7 +325,53 @@ uint64_t sdi_position_check(const sdi_generation *generation, uint64_t offset);
 /* Whether an entry ends there, and it is the one that the position was taken behind. The chain itself is not walked. */
 bool sdi_position_holds(const sdi_generation *generation, const simdrive_position *position);
 
+/* --- saved_index.c ----------------------------------------------------------------------------------------------- */
+
+/* Takes the index of a generation whose file is open, mapped, and `size` bytes long, from the saved index, if there is
+ * one that belongs to it, and adds what is newer. False, and nothing has changed, when it cannot. */
+bool sdi_saved_index_load(sdi_generation *generation, uint64_t size);
+
+/* A writer's handle has been opened, or its store compacted: decides when to save. Writer's place, or nobody else. */
+void sdi_saved_index_begin(simdrive_store *store, const sdi_generation *generation);
+/* Starts saving in a thread. Writer's place held. */
+void sdi_saved_index_is_due(simdrive_store *store, const sdi_generation *generation);
+/* On closing, when nobody else is there: waits for the thread, and saves what is worth it. */
+void sdi_saved_index_end(simdrive_store *store);
+
+/* Payload entries and tombstones in the file. */
+static inline uint64_t sdi_entries_in_file(const sdi_generation *generation) {
+    const sdi_counters *counters = &generation->counters;
+    return atomic_load_explicit(&counters->entries, memory_order_relaxed) +
+           atomic_load_explicit(&counters->stale_entries, memory_order_relaxed) +
+           atomic_load_explicit(&counters->tombstones, memory_order_relaxed);
+}
+
+/* After each append. Writer's place held. */
+static inline void sdi_saved_index_consider(simdrive_store *store, const sdi_generation *generation) {
+    if (sdi_entries_in_file(generation) >= store->saved.next) sdi_saved_index_is_due(store, generation);
+}
+
+/* --- temporary.c ------------------------------------------------------------------------------------------------- */
+
+/* The name of a new file beside the store, to take another name when it is complete; malloc'ed. `infix` tells what for,
+ * as ".compact-". NULL when there is no memory. */
+char *sdi_temporary_path(const simdrive_store *store, const char *infix);
+/* Removes files of such names that were left behind by whoever died while he made them; those at work hold their lock.
+ * Best effort. */
+void sdi_remove_temporaries(simdrive_store *store, const char *infix);
+
 /* --- follow.c ---------------------------------------------------------------------------------------------------- */
+
+/* Entries that were appended, found from the end of the chain: newest first. */
+typedef struct sdi_added {
+    uint64_t *ends; /* malloc'ed */
+    size_t count, capacity;
+} sdi_added;
+
+/* Those from tail `low` to tail `high`; ERROR_CORRUPT when no chain leads from one to the other. */
+simdrive_status sdi_collect_added(const uint8_t *file, uint64_t high, uint64_t low, sdi_added *added);
+/* Puts them into the index and the counters, oldest first, and moves the tail. */
+simdrive_status sdi_publish_added(sdi_generation *generation, const sdi_added *added);
 
 /* Adds what a writer in another process has appended, until the file's length stays; it was `size` at the last look.
  * The length is shared. */

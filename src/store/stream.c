@@ -171,6 +171,7 @@ static simdrive_status stream_finish(simdrive_stream *stream) {
     if (status != SIMDRIVE_OK) return status;
     const sdi_published entry = {&stream->key_hash, &end, &stream->size, &replaced};
     sdi_publish_entries(generation, &entry, 1, end + SDI_METADATA_SIZE);
+    sdi_saved_index_consider(store, generation);
     return SIMDRIVE_OK;
 }
 

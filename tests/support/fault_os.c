@@ -523,6 +523,14 @@ static simdrive_status fault_map(const sdi_os *os, sdi_file *opened, uint64_t si
     return judged.fails ? fail(judged) : faults->native->map(faults->native, file->native, size, out);
 }
 
+static simdrive_status fault_map_private(const sdi_os *os, sdi_file *opened, uint64_t size, uint8_t **out) {
+    sdi_fault_os *faults = faults_of(os);
+    fault_file *file = file_of(opened);
+    *out = NULL;
+    verdict judged = begin(faults, SDI_FAULT_MAP, file->path);
+    return judged.fails ? fail(judged) : faults->native->map_private(faults->native, file->native, size, out);
+}
+
 /* Never: so that tests see the other way, a second map of the same file, each time. */
 static simdrive_status fault_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
     (void)os;
@@ -580,6 +588,7 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .sync_folder_of = fault_sync_folder_of,
         .list_folder_of = fault_list_folder_of,
         .map = fault_map,
+        .map_private = fault_map_private,
         .map_grow = fault_map_grow,
         .unmap = fault_unmap,
         .advise = fault_advise,

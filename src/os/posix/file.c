@@ -128,6 +128,7 @@ static int look_at(int fd, const char *path, sdi_file_info *out, mode_t *kind) {
         .id = {.device = (uint64_t)makedev(found.stx_dev_major, found.stx_dev_minor), .number = found.stx_ino},
         .size = found.stx_size,
         .mode = found.stx_mode & 07777u,
+        .owner = found.stx_uid,
         .link_count = found.stx_nlink,
         .disk_bytes = found.stx_blocks * STAT_BLOCK,
     };
@@ -141,6 +142,7 @@ static void describe(const struct stat *from, sdi_file_info *out) {
         .id = {.device = (uint64_t)from->st_dev, .number = (uint64_t)from->st_ino},
         .size = (uint64_t)from->st_size,
         .mode = (uint32_t)(from->st_mode & 07777),
+        .owner = (uint32_t)from->st_uid,
         .link_count = (uint32_t)from->st_nlink,
         .disk_bytes = (uint64_t)from->st_blocks * STAT_BLOCK,
     };

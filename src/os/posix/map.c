@@ -24,6 +24,16 @@ simdrive_status sdi_posix_map(const sdi_os *os, sdi_file *file, uint64_t size, c
     return SIMDRIVE_OK;
 }
 
+simdrive_status sdi_posix_map_private(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out) {
+    (void)os;
+    *out = NULL;
+    if (size > SIZE_MAX) return sdi_posix_error(ENOMEM);
+    void *base = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file->fd, 0);
+    if (base == MAP_FAILED) return sdi_posix_error(errno);
+    *out = base;
+    return SIMDRIVE_OK;
+}
+
 simdrive_status sdi_posix_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
     (void)os;
 #ifdef __linux__

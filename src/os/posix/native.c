@@ -33,6 +33,7 @@ static const sdi_os native = {
     .sync_folder_of = sdi_posix_sync_folder_of,
     .list_folder_of = sdi_posix_list_folder_of,
     .map = sdi_posix_map,
+    .map_private = sdi_posix_map_private,
     .map_grow = sdi_posix_map_grow,
     .unmap = sdi_posix_unmap,
     .advise = sdi_posix_advise,
