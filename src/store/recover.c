@@ -22,11 +22,8 @@
  *      tail found tells what was damaged: the link of the last good entry, the link of the entry where it breaks, or
  *      more of it. Links are mended, the rest is remembered as corrupt.
  *
- * Entries whose payloads were given back (reclaimed.c) have no checksums that could be right, and are no damage when
- * something newer has replaced them. In 4 the index tells. In 6 and 7 a run passes over them as long as their links
- * hold, and in 7 they count as tails; whether all of them are stale is seen when the index is filled. In 5 they are no
- * tails: what was torn at the end of the file may look the same. What nobody can look at any more cannot prove its
- * link: where one seems to be wrong by a byte, or leads past entries that are there, it is damage in the middle.
+ * An entry that was reclaimed (reclaimed.h) proves itself like any other. Only when it turns out to be the newest of its
+ * key, for what had replaced it is lost, it counts as corrupt: it has no payload to give.
  *
  * Time is linear in the file's size whatever the bytes are: a chain's verdict is remembered for each tail on it, so
  * that no entry is walked twice (verdicts); and when the payloads whose checksums are asked for add up to more than
@@ -41,10 +38,6 @@ enum {
     ADD_GROUP = 256,       /* entries handed to the index at once */
     FEW_CANDIDATES = 4096, /* up to so many plausible tails, one checksum is proof enough */
     SECTOR = 512,          /* what a disk writes as a whole */
-    PAGE = 4096,           /* of a hole */
-    RECLAIMED_LOOKS = 16,  /* how often, on average, a page may be looked at to see whether it was given back, */
-    FREE_LOOKS = 1 << 16,  /* besides so many looks */
-    SKIPPED_TRIES = 64,    /* candidates for an entry that a link leads past */
     SAMPLE = 1000,         /* entries from which the number of all is estimated */
     SAMPLE_SHARE = 64      /* an estimate rests on at least one in so many */
 };
@@ -91,35 +84,43 @@ static uint32_t prefix_crc(const crc_ranges *ranges, sdi_crc_kind kind, uint64_t
     return sdi_crc(kind, ranges->checkpoints[kind][step], ranges->file + from, (size_t)(end - from));
 }
 
-static bool crc_from_checkpoints(const crc_ranges *ranges, const sdi_record *record, sdi_crc_kind kind) {
-    uint64_t size = sdi_record_size(record);
-    uint32_t crc;
-    if (size <= 2 * CHECKPOINT_STEP)
-        crc = sdi_crc(kind, 0, ranges->file + record->start, (size_t)size);
-    else
-        crc = sdi_crc_suffix(kind, prefix_crc(ranges, kind, record->end), prefix_crc(ranges, kind, record->start),
-                             size);
-    return crc == record->checksum;
+static uint32_t crc_from_checkpoints(const crc_ranges *ranges, sdi_crc_kind kind, uint64_t start, uint64_t end) {
+    uint64_t size = end - start;
+    if (size <= 2 * CHECKPOINT_STEP) return sdi_crc(kind, 0, ranges->file + start, (size_t)size);
+    return sdi_crc_suffix(kind, prefix_crc(ranges, kind, end), prefix_crc(ranges, kind, start), size);
 }
 
-/* Whether the entry has its checksum, of either kind. */
+static bool matches_by_checkpoints(const crc_ranges *ranges, const sdi_record *record, sdi_crc_kind kind) {
+    return crc_from_checkpoints(ranges, kind, record->start, record->end) == record->checksum;
+}
+
+static bool is_reclaimed_by_checkpoints(const crc_ranges *ranges, const sdi_record *record) {
+    uint64_t from, to;
+    if (!sdi_reclaimable_range(record, &from, &to)) return false;
+    uint32_t head = crc_from_checkpoints(ranges, SDI_CRC32C, record->start, from);
+    uint32_t rest = crc_from_checkpoints(ranges, SDI_CRC32C, to, record->end);
+    return sdi_reclaimed_mark_of(record, head, rest) == record->checksum;
+}
+
+/* Whether the entry has its checksum, of either kind, or was reclaimed. */
 static simdrive_status range_matches(crc_ranges *ranges, const sdi_record *record, sdi_crc_kind *kind, bool *matches) {
-    uint64_t cost = 2 * sdi_record_size(record);
+    uint64_t cost = 3 * sdi_record_size(record);
     if (!ranges->checkpoints[1] && cost > ranges->budget) {
         simdrive_status status = make_checkpoints(ranges);
         if (status != SIMDRIVE_OK) return status;
     }
     if (ranges->checkpoints[1]) {
         sdi_crc_kind other = *kind == SDI_CRC32C ? SDI_CRC32 : SDI_CRC32C;
-        *matches = crc_from_checkpoints(ranges, record, *kind);
-        if (!*matches && crc_from_checkpoints(ranges, record, other)) {
+        *matches = matches_by_checkpoints(ranges, record, *kind);
+        if (!*matches && matches_by_checkpoints(ranges, record, other)) {
             *matches = true;
             *kind = other;
         }
+        if (!*matches) *matches = is_reclaimed_by_checkpoints(ranges, record);
         return SIMDRIVE_OK;
     }
     ranges->budget -= cost;
-    *matches = sdi_checksum_matches(ranges->file, record, *kind, kind);
+    *matches = sdi_checksum_matches(ranges->file, record, *kind, kind) || sdi_is_reclaimed(ranges->file, record);
     return SIMDRIVE_OK;
 }
 
@@ -195,12 +196,7 @@ typedef struct search_state {
     verdict_map verdicts;
     uint64_t candidates;   /* plausible tails whose checksum was tried */
     uint64_t spare_steps;  /* offsets that may be looked at a second time, to tell a link from a payload */
-    uint64_t spare_pages;  /* that may be looked at to see whether a payload was given back */
-    bool tails_reclaimed;  /* find_tail() takes reclaimed entries too */
-    bool mending;          /* within can_be_mended(), which must not lead to itself */
     sdi_damage_map damage; /* runs, repairs and corrupt entries as collected so far */
-    uint64_t *reclaimed;   /* ends of entries passed over as reclaimed */
-    size_t reclaimed_count;
 } search_state;
 
 static simdrive_status push(void **array, size_t *count, const void *element, size_t element_size) {
@@ -226,13 +222,6 @@ static simdrive_status push_corrupt(sdi_damage_map *damage, uint64_t end) {
     void *array = damage->corrupt;
     simdrive_status status = push(&array, &damage->corrupt_count, &end, sizeof end);
     damage->corrupt = array;
-    return status;
-}
-
-static simdrive_status push_reclaimed(search_state *search, uint64_t end) {
-    void *array = search->reclaimed;
-    simdrive_status status = push(&array, &search->reclaimed_count, &end, sizeof end);
-    search->reclaimed = array;
     return status;
 }
 
@@ -302,75 +291,8 @@ static simdrive_status has_plausible_predecessor(search_state *search, const sdi
     return SIMDRIVE_OK;
 }
 
-/* --- reclaimed entries ------------------------------------------------------------------------------------------- */
-
-/* Whether the chain from `from` passes `tail`. */
-static bool leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
-    sdi_record record;
-    while (from > tail) {
-        if (from < SDI_ENTRY_MIN || !sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return false;
-        from = record.prev;
-    }
-    return from == tail;
-}
-
-/* Whether between the start and the end of what an entry's link makes its payload there stands an intact entry that is
- * chained to where that link leads. Then the link leads past it. */
-static bool skips_entries(const uint8_t *file, const sdi_record *record) {
-    unsigned tries = 0;
-    for (uint64_t end = record->prev + 1; end + SDI_METADATA_SIZE <= record->end && tries < SKIPPED_TRIES; end++) {
-        sdi_record other;
-        uint64_t field = end + SDI_PREV_FIELD;
-        if (field % PAGE == 0 && field + PAGE <= record->end && sdi_is_zero(file + field, PAGE)) {
-            end += PAGE - 8; /* to where a link can have a byte behind the page */
-            continue;
-        }
-        uint64_t prev = sdi_load64(file + field);
-        if (prev < record->prev || prev >= end || !sdi_decode(file, end, &other)) continue;
-        tries++;
-        if (sdi_padding_is_zero(file, &other) && sdi_checksum_matches(file, &other, SDI_CRC32C, NULL) &&
-            leads_to(file, end + SDI_METADATA_SIZE, record->prev))
-            return true;
-    }
-    return false;
-}
-
-static bool differ_in_one_byte(uint64_t a, uint64_t b) {
-    uint64_t difference = a ^ b;
-    while (difference != 0 && difference % 256 == 0) difference /= 256;
-    return difference != 0 && difference < 256;
-}
-
-/* Whether the entry at a break was reclaimed, as it seems, and its link is that to a valid tail right below its hole
- * but for one byte. No crash does that. */
-static simdrive_status reclaimed_link_is_wrong(search_state *search, uint64_t broken, bool *wrong) {
-    const uint8_t *file = search->file;
-    uint64_t end = broken - SDI_METADATA_SIZE, link = sdi_load64(file + end + SDI_PREV_FIELD);
-    uint64_t to = end - end % PAGE, from = to;
-    *wrong = false;
-    while (from >= PAGE && search->spare_pages > 0 && sdi_is_zero(file + from - PAGE, PAGE)) {
-        from -= PAGE;
-        search->spare_pages--;
-    }
-    uint64_t highest = from + SDI_METADATA_SIZE; /* a checksum may end in zeros */
-    for (uint64_t tail = highest; from < to && tail >= SDI_ENTRY_MIN && tail + PAGE >= from && !*wrong; tail--) {
-        sdi_record record, before;
-        if (!differ_in_one_byte(link, tail) || !sdi_decode_with_prev(file, end, tail, &record) ||
-            !sdi_decode(file, tail - SDI_METADATA_SIZE, &before) || !sdi_padding_is_zero(file, &record) ||
-            !sdi_padding_is_zero(file, &before))
-            continue;
-        simdrive_status status = judge_chain(search, tail, wrong);
-        if (status != SIMDRIVE_OK) return status;
-    }
-    return SIMDRIVE_OK;
-}
-
-static simdrive_status is_reclaimed_tail(search_state *search, const sdi_record *record, bool *answer);
-
-/* --- tails and runs ---------------------------------------------------------------------------------------------- */
-
 /* Finds the highest tail from `from` down to `lowest` whose entry is plausible and has its checksum; 0 when there is
- * none. Or one that was reclaimed, where these are asked for. */
+ * none. */
 static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t lowest, uint64_t *found) {
     sdi_record record;
     if (lowest < SDI_ENTRY_MIN) lowest = SDI_ENTRY_MIN;
@@ -389,8 +311,6 @@ static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t l
         /* Where many offsets look like tails, most are not: ask for a predecessor that looks like an entry too. */
         if (++search->candidates > FEW_CANDIDATES) status = has_plausible_predecessor(search, &record, &right);
         if (status == SIMDRIVE_OK && right) status = matches(search, &record, &right);
-        if (status == SIMDRIVE_OK && !right && search->tails_reclaimed)
-            status = is_reclaimed_tail(search, &record, &right);
         if (status != SIMDRIVE_OK) return status;
         if (right) {
             *found = tail;
@@ -400,65 +320,6 @@ static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t l
     return SIMDRIVE_OK;
 }
 
-/* Whether an entry that ends at `tail` has its checksum when it begins behind the next tail below. */
-static simdrive_status can_be_mended(search_state *search, uint64_t tail, bool *answer) {
-    uint64_t end = tail - SDI_METADATA_SIZE, below = 0;
-    sdi_record mended;
-    bool before = search->tails_reclaimed;
-    if (search->mending || end > search->spare_steps) return SIMDRIVE_OK;
-    search->tails_reclaimed = search->mending = true;
-    simdrive_status status = find_tail(search, end, 0, &below);
-    search->tails_reclaimed = before;
-    search->mending = false;
-    search->spare_steps -= end - below;
-    if (status == SIMDRIVE_OK && below != 0 && sdi_decode_with_prev(search->file, end, below, &mended))
-        status = matches(search, &mended, answer);
-    return status;
-}
-
-/* Whether something that looks like an entry ends where the link leads, its own link being right or not. What seems to
- * be the first of the file may be any zeros, but a link that was found within a run leads nowhere else. */
-static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool in_run, bool *answer) {
-    sdi_record before;
-    *answer = false;
-    if (record->prev < SDI_ENTRY_MIN) return SIMDRIVE_OK;
-    if (sdi_decode(search->file, record->prev - SDI_METADATA_SIZE, &before)) {
-        bool first = in_run && (before.key_hash != 0 || before.checksum != 0);
-        *answer = (before.prev != 0 || first) && sdi_padding_is_zero(search->file, &before);
-        simdrive_status status = *answer ? SIMDRIVE_OK : matches(search, &before, answer);
-        if (status != SIMDRIVE_OK || *answer) return status;
-    }
-    return can_be_mended(search, record->prev, answer);
-}
-
-/* Whether an entry of a run that has not its checksum was reclaimed, as it seems, and its link holds. */
-static simdrive_status passes_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
-    *answer = sdi_has_reclaimed_page(search->file, record) && sdi_padding_is_zero(search->file, record) &&
-              !skips_entries(search->file, record);
-    return *answer ? leads_to_entry(search, record, true, answer) : SIMDRIVE_OK;
-}
-
-static bool may_look(search_state *search, const sdi_record *record, uint64_t *from, uint64_t *to) {
-    if (!sdi_reclaimable_range(record, from, to) || (*to - *from) / PAGE > search->spare_pages) return false;
-    search->spare_pages -= (*to - *from) / PAGE;
-    return true;
-}
-
-/* The same where a file may have been made to keep us busy. */
-static simdrive_status may_pass_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
-    uint64_t from, to;
-    *answer = false;
-    return may_look(search, record, &from, &to) ? passes_as_reclaimed(search, record, answer) : SIMDRIVE_OK;
-}
-
-/* Whether what looks like an entry, though not in its checksum, was reclaimed as a whole. */
-static simdrive_status is_reclaimed_tail(search_state *search, const sdi_record *record, bool *answer) {
-    uint64_t from, to;
-    *answer = may_look(search, record, &from, &to) && sdi_is_zero(search->file + from, to - from) &&
-              !skips_entries(search->file, record);
-    return *answer ? leads_to_entry(search, record, false, answer) : SIMDRIVE_OK;
-}
-
 /* A run followed down from its top. */
 typedef struct followed_run {
     uint64_t proven;   /* entries that have their checksums */
@@ -466,33 +327,20 @@ typedef struct followed_run {
     sdi_record lowest; /* last good entry */
 } followed_run;
 
-/* The tails within an entry, from the highest down: whether it has its checksum when it begins behind one of them. */
-static simdrive_status fits_behind_another(search_state *search, const sdi_record *record, bool *fits) {
-    uint64_t below = record->end + 1;
+/* Whether an entry without its checksum has it when it begins behind another tail than its link says. */
+static simdrive_status link_is_suspect(search_state *search, const sdi_record *record, bool *suspect) {
+    uint64_t below = record->end + 1, steps = record->end - record->prev;
+    *suspect = false;
+    if (steps > search->spare_steps) return SIMDRIVE_OK; /* a file made to keep us busy */
+    search->spare_steps -= steps;
     for (;;) {
         sdi_record mended;
         simdrive_status status = find_tail(search, below - 1, record->prev + 1, &below);
         if (status != SIMDRIVE_OK || below == 0) return status;
         if (!sdi_decode_with_prev(search->file, record->end, below, &mended)) continue;
-        status = matches(search, &mended, fits);
-        if (status != SIMDRIVE_OK || *fits) return status;
+        status = matches(search, &mended, suspect);
+        if (status != SIMDRIVE_OK || *suspect) return status;
     }
-}
-
-/* Whether an entry without its checksum has it when it begins behind another tail than its link says; or, if it was
- * reclaimed and can have none, whether entries stand there that its link leads past. */
-static simdrive_status link_is_suspect(search_state *search, const sdi_record *record, bool *suspect) {
-    uint64_t steps = record->end - record->prev;
-    bool before = search->tails_reclaimed;
-    *suspect = false;
-    if (steps > search->spare_steps) return SIMDRIVE_OK; /* a file made to keep us busy */
-    search->spare_steps -= steps;
-    *suspect = sdi_has_reclaimed_page(search->file, record) && skips_entries(search->file, record);
-    if (*suspect) return SIMDRIVE_OK;
-    search->tails_reclaimed = true;
-    simdrive_status status = fits_behind_another(search, record, suspect);
-    search->tails_reclaimed = before;
-    return status;
 }
 
 /* Whether an entry whose link leads to 0 is the first of the file, as it seems: then no valid chain ends within it. A
@@ -526,10 +374,7 @@ static simdrive_status only_payload_damaged(search_state *search, const sdi_reco
 static simdrive_status other_predecessor(search_state *search, const sdi_record *upper, bool *other) {
     uint64_t lowest = upper->start >= SIMDRIVE_ALIGNMENT ? upper->start - SIMDRIVE_ALIGNMENT + 1 : 0, found = 0;
     simdrive_status status = SIMDRIVE_OK;
-    bool before = search->tails_reclaimed;
-    search->tails_reclaimed = true;
     if (!upper->tombstone) status = find_tail(search, upper->start, lowest, &found);
-    search->tails_reclaimed = before;
     *other = found != 0 && found != upper->prev;
     return status;
 }
@@ -543,27 +388,23 @@ static simdrive_status is_passable(search_state *search, const sdi_record *upper
     return status == SIMDRIVE_OK && !other ? only_payload_damaged(search, record, answer) : status;
 }
 
-/* Follows a run from `top`, whose entry is good. Reclaimed entries are passed by; with `collect`, damaged payloads too,
- * and both are noted. */
+/* Follows a run from `top`, whose entry has its checksum. With `collect`, damaged payloads are noted and passed by. */
 static simdrive_status follow_run(search_state *search, uint64_t top, bool collect, followed_run *out) {
     memset(out, 0, sizeof *out);
     for (uint64_t position = top; position != 0;) {
         sdi_record record;
-        bool right = false, passable = false, reclaimed = false;
+        bool right = false, passable = false;
         simdrive_status status = SIMDRIVE_OK;
         out->broken = position;
         if (position < SDI_ENTRY_MIN || !sdi_decode(search->file, position - SDI_METADATA_SIZE, &record))
             return SIMDRIVE_OK;
         status = matches(search, &record, &right);
-        if (status == SIMDRIVE_OK && !right)
-            status = (collect ? passes_as_reclaimed : may_pass_as_reclaimed)(search, &record, &reclaimed);
-        if (status == SIMDRIVE_OK && !right && !reclaimed && collect)
+        if (status == SIMDRIVE_OK && !right && collect)
             status = is_passable(search, &out->lowest, &record, &passable);
         if (passable && sdi_fits_other_alignment(search->file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
         if (status == SIMDRIVE_OK && passable) status = push_corrupt(&search->damage, record.end);
-        if (status == SIMDRIVE_OK && reclaimed && collect) status = push_reclaimed(search, record.end);
         if (status != SIMDRIVE_OK) return status;
-        if (!right && !reclaimed && !passable) return SIMDRIVE_OK;
+        if (!right && !passable) return SIMDRIVE_OK;
         out->proven += right;
         out->lowest = record;
         position = record.prev;
@@ -594,7 +435,6 @@ static simdrive_status mend_break(search_state *search, const followed_run *run,
 
 /* Step 7: all runs, newest first, from a tail that has its checksum. */
 static simdrive_status collect_runs(search_state *search, uint64_t top) {
-    search->tails_reclaimed = true;
     while (top != 0) {
         followed_run run;
         uint64_t below = 0;
@@ -660,19 +500,15 @@ static simdrive_status payload_is_torn(search_state *search, uint64_t broken, sd
 static simdrive_status explain_breaks(search_state *search, followed_run *run, uint64_t *tail, bool *explained) {
     *explained = false;
     while (run->broken >= SDI_ENTRY_MIN) {
-        bool valid = false, torn = false, other = false;
+        bool valid = false, torn = false;
         uint64_t below, next, metadata = run->broken - SDI_METADATA_SIZE;
         sdi_record record;
-        simdrive_status status = other_predecessor(search, &run->lowest, &other);
-        if (status != SIMDRIVE_OK || other) return status;
-        status = find_tail(search, run->lowest.start, 0, &below);
+        simdrive_status status = find_tail(search, run->lowest.start, 0, &below);
         if (status == SIMDRIVE_OK && below != 0) status = judge_chain(search, below, &valid);
         if (status != SIMDRIVE_OK) return status;
         *tail = next = below;
         bool mendable = false;
         if (sdi_decode_with_prev(search->file, metadata, below, &record)) status = matches(search, &record, &mendable);
-        if (status != SIMDRIVE_OK) return status;
-        if (!mendable) status = reclaimed_link_is_wrong(search, run->broken, &mendable);
         if (status != SIMDRIVE_OK) return status;
         if (mendable && !is_unpublished(search, run->broken, below)) return SIMDRIVE_OK; /* only its link is wrong */
         if (no_entry_between(below, run)) return SIMDRIVE_OK;
@@ -683,8 +519,7 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
             status = payload_is_torn(search, run->broken, &record, &torn);
             if (status != SIMDRIVE_OK || !torn) return status;
             *tail = next = record.prev;
-            valid = false; /* that of `below` says nothing here */
-            if (next != 0) status = judge_chain(search, next, &valid);
+            status = next != 0 ? judge_chain(search, next, &valid) : SIMDRIVE_OK;
             if (status != SIMDRIVE_OK) return status;
             run->lowest = record;
         }
@@ -766,10 +601,8 @@ static simdrive_status locate(search_state *search, uint64_t *tail, simdrive_dam
 /* Entries on their way to the index, in groups. */
 typedef struct index_builder {
     sdi_recovery *out;
-    sdi_damage_map *corrupt; /* takes those that turn out to be */
     uint64_t hashes[ADD_GROUP], ends[ADD_GROUP], existing[ADD_GROUP], sizes[ADD_GROUP];
-    bool tombstones[ADD_GROUP];
-    bool reclaimed[ADD_GROUP]; /* as it seems: it is damaged if it is not stale */
+    bool tombstones[ADD_GROUP], reclaimed[ADD_GROUP];
     size_t count;
 } index_builder;
 
@@ -784,7 +617,7 @@ static simdrive_status builder_flush(index_builder *builder) {
         } else if (builder->existing[i] == SDI_INDEX_NONE) {
             out->entries++;
             out->live_bytes += builder->sizes[i];
-            if (builder->reclaimed[i]) status = push_corrupt(builder->corrupt, builder->ends[i]);
+            if (builder->reclaimed[i]) status = push_corrupt(&out->damage, builder->ends[i]);
             if (status != SIMDRIVE_OK) return status;
         } else {
             out->stale_entries++;
@@ -797,11 +630,11 @@ static simdrive_status builder_flush(index_builder *builder) {
 
 static simdrive_status builder_add(index_builder *builder, const sdi_record *record, bool reclaimed) {
     size_t i = builder->count++;
+    builder->reclaimed[i] = reclaimed;
     builder->hashes[i] = record->key_hash;
     builder->ends[i] = record->end;
     builder->sizes[i] = sdi_record_size(record);
     builder->tombstones[i] = record->tombstone;
-    builder->reclaimed[i] = reclaimed;
     return builder->count == ADD_GROUP ? builder_flush(builder) : SIMDRIVE_OK;
 }
 
@@ -854,7 +687,7 @@ static void sort_damage(sdi_damage_map *damage) {
  * its checksum. Payloads with wrong checksums go to out->damage.corrupt. */
 static simdrive_status build_index(const uint8_t *file, uint64_t tail, const sdi_recovery_options *options,
                                    sdi_recovery *out, bool *whole) {
-    index_builder builder = {.out = out, .corrupt = &out->damage};
+    index_builder builder = {.out = out};
     sdi_crc_kind kind = options->likely;
     uint64_t checked_from = tail > options->check_window ? tail - options->check_window : 0;
     uint64_t position = tail;
@@ -862,12 +695,13 @@ static simdrive_status build_index(const uint8_t *file, uint64_t tail, const sdi
     while (position != 0) {
         sdi_record record;
         if (position < SDI_ENTRY_MIN || !sdi_decode(file, position - SDI_METADATA_SIZE, &record)) return SIMDRIVE_OK;
-        bool must_match = position == tail || record.prev == 0, reclaimed = false;
-        if ((must_match || record.end >= checked_from) && !sdi_checksum_matches(file, &record, kind, &kind)) {
+        bool must_match = position == tail || record.prev == 0;
+        bool intact = (!must_match && record.end < checked_from) || sdi_checksum_matches(file, &record, kind, &kind);
+        bool reclaimed = !intact && sdi_is_reclaimed(file, &record);
+        if (!intact && !reclaimed) {
             if (must_match) return SIMDRIVE_OK;
-            reclaimed = sdi_has_reclaimed_page(file, &record) && !skips_entries(file, &record);
-            if (!reclaimed && sdi_fits_other_alignment(file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
-            simdrive_status status = reclaimed ? SIMDRIVE_OK : push_corrupt(&out->damage, record.end);
+            if (sdi_fits_other_alignment(file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
+            simdrive_status status = push_corrupt(&out->damage, record.end);
             if (status != SIMDRIVE_OK) return status;
         }
         if (position == tail) out->last_checksum = kind;
@@ -882,26 +716,17 @@ static simdrive_status build_index(const uint8_t *file, uint64_t tail, const sdi
 }
 
 /* The same over the runs of a store damaged in its middle. */
-static simdrive_status build_index_of_runs(const search_state *search, sdi_recovery *out) {
-    sdi_damage_map more = {0}; /* the walk looks into the one that is there */
-    index_builder builder = {.out = out, .corrupt = &more};
-    simdrive_status status = SIMDRIVE_OK;
-    size_t next = 0; /* they were noted in the order of the walk */
+static simdrive_status build_index_of_runs(const uint8_t *file, sdi_recovery *out) {
+    index_builder builder = {.out = out};
     sdi_walk walk;
     sdi_record record;
-    sdi_walk_begin(&walk, search->file, &out->damage, out->tail);
-    while (status == SIMDRIVE_OK && sdi_walk_next(&walk, &record)) {
-        while (next < search->reclaimed_count && search->reclaimed[next] > record.end) next++;
-        bool reclaimed = next < search->reclaimed_count && search->reclaimed[next] == record.end;
-        status = builder_add(&builder, &record, reclaimed);
+    sdi_walk_begin(&walk, file, &out->damage, out->tail);
+    while (sdi_walk_next(&walk, &record)) {
+        simdrive_status status = builder_add(&builder, &record, sdi_is_reclaimed(file, &record));
+        if (status != SIMDRIVE_OK) return status;
     }
-    if (status == SIMDRIVE_OK) status = builder_flush(&builder);
-    for (size_t i = 0; i < more.corrupt_count && status == SIMDRIVE_OK; i++)
-        status = push_corrupt(&out->damage, more.corrupt[i]);
-    forget_damage(&more);
-    sort_damage(&out->damage);
     out->has_entries = true;
-    return status;
+    return builder_flush(&builder);
 }
 
 static simdrive_status recover_middle(search_state *search, uint64_t top, sdi_recovery *out) {
@@ -914,7 +739,7 @@ static simdrive_status recover_middle(search_state *search, uint64_t top, sdi_re
     out->tail = top;
     out->last_checksum = search->kind;
     sort_damage(&out->damage);
-    return build_index_of_runs(search, out);
+    return build_index_of_runs(search->file, out);
 }
 
 /* Whether one of the corrupt entries of a valid chain is so because its link leads past entries that are there. */
@@ -923,7 +748,8 @@ static simdrive_status any_link_suspect(search_state *search, const sdi_damage_m
     *suspect = false;
     for (size_t i = 0; i < found->corrupt_count && status == SIMDRIVE_OK && !*suspect; i++) {
         sdi_record record;
-        if (sdi_decode(search->file, found->corrupt[i], &record)) status = link_is_suspect(search, &record, suspect);
+        if (sdi_decode(search->file, found->corrupt[i], &record) && !sdi_is_reclaimed(search->file, &record))
+            status = link_is_suspect(search, &record, suspect);
     }
     return status;
 }
@@ -958,8 +784,7 @@ static bool is_of_other_alignment(const uint8_t *file, uint64_t size) {
     for (tail = size; tail >= SDI_ENTRY_MIN; tail = prev) {
         uint64_t end = tail - SDI_METADATA_SIZE;
         prev = sdi_load64(file + end + SDI_PREV_FIELD);
-        bool ours = sdi_decode(file, end, &record) && (sdi_checksum_matches(file, &record, SDI_CRC32C, NULL) ||
-                                                       sdi_has_reclaimed_page(file, &record));
+        bool ours = sdi_decode(file, end, &record) && sdi_checksum_matches(file, &record, SDI_CRC32C, NULL);
         if (!ours && sdi_fits_other_alignment(file, end)) return true;
         if (prev >= end) return false; /* true a moment ago; but the bytes are shared */
     }
@@ -968,8 +793,7 @@ static bool is_of_other_alignment(const uint8_t *file, uint64_t size) {
 
 static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
                                        sdi_recovery *out) {
-    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size,
-                           .spare_pages = RECLAIMED_LOOKS * (size / PAGE) + FREE_LOOKS};
+    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size};
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
     if (is_of_other_alignment(file, size)) return SIMDRIVE_ERROR_ALIGNMENT;
@@ -983,7 +807,6 @@ static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const
     ranges_end(&search.ranges);
     verdicts_end(&search.verdicts);
     forget_damage(&search.damage);
-    free(search.reclaimed);
     if (status != SIMDRIVE_OK) recovery_abandon(out);
     return status;
 }
@@ -1005,6 +828,17 @@ simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recove
     return recover_damaged(file, size, options, out);
 }
 
+/* Whether the chain from `from` passes `tail`. Entries of a writer at work: a broken one is an append not yet
+ * published. */
+static bool leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
+    sdi_record record;
+    while (from > tail) {
+        if (from < SDI_ENTRY_MIN || !sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return false;
+        from = record.prev;
+    }
+    return from == tail;
+}
+
 simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t size, sdi_crc_kind likely,
                                   uint64_t *new_tail) {
     search_state search = {.file = file, .size = size, .kind = likely};
@@ -1013,7 +847,7 @@ simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t s
     *new_tail = tail;
     ranges_begin(&search.ranges, file, size);
     search.ranges.budget = UINT64_MAX; /* checkpoints would read what was there before, too */
-    do { /* a broken chain is an append of a writer at work, not yet published */
+    do {
         status = find_tail(&search, found - 1, tail + 1, &found);
     } while (status == SIMDRIVE_OK && found != 0 && !leads_to(file, found, tail));
     if (status == SIMDRIVE_OK && found != 0) *new_tail = found;

@@ -33,10 +33,8 @@ static simdrive_status tell(salvage_job *salvage, const sdi_record *record) {
     return salvage->handler(salvage->handler_user, &finding) == SIMDRIVE_OK ? SIMDRIVE_OK : SIMDRIVE_ERROR_CANCELLED;
 }
 
-/* Whether an entry without its checksum is a stale one whose payload was given back: nobody could have read it. */
-static bool was_reclaimed(const salvage_job *salvage, const sdi_record *record) {
-    return sdi_index_find(salvage->generation->index, record->key_hash).offset != record->end &&
-           sdi_has_reclaimed_page(salvage->file, record);
+static bool is_stale(const salvage_job *salvage, const sdi_record *record) {
+    return sdi_index_find(salvage->generation->index, record->key_hash).offset != record->end;
 }
 
 static simdrive_status remember(salvage_job *salvage, uint64_t end) {
@@ -79,7 +77,7 @@ static simdrive_status choose(salvage_job *salvage, sdi_snapshot *snapshot) {
             if (!records[i].tombstone) salvage->report.bytes_checked += sdi_record_size(&records[i]);
             if (sdi_checksum_matches(salvage->file, &records[i], salvage->from->checksum, NULL))
                 records[intact++] = records[i];
-            else if (was_reclaimed(salvage, &records[i]))
+            else if (is_stale(salvage, &records[i]) && sdi_is_reclaimed(salvage->file, &records[i]))
                 salvage->report.entries_reclaimed++;
             else
                 status = tell(salvage, &records[i]);

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 
 #include "format/format.h"
+#include "format/reclaimed.h"
 #include "index/index.h"
 #include "os/os.h"
 #include "simdrive.h"
@@ -494,16 +495,7 @@ simdrive_status sdi_snapshot_next(sdi_snapshot *snapshot, sdi_record *records, s
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
 simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *records, size_t *count);
 
-/* --- reclaimed.c ------------------------------------------------------------------------------------------------- */
-
-/* The part of a payload that simdrive_reclaim() may give back: whole pages of the file; false when there is none. */
-bool sdi_reclaimable_range(const sdi_record *record, uint64_t *from, uint64_t *to);
-
-/* Whether the payload lacks pages that were given back: at least one of its whole pages is zero, and the checksum, of
- * either kind, does not match. Of a stale entry it means that there is no damage; a live one is damaged all the same. */
-bool sdi_is_reclaimed(const uint8_t *file, const sdi_record *record);
-/* The same, for who has seen that the checksum does not match. */
-bool sdi_has_reclaimed_page(const uint8_t *file, const sdi_record *record);
+/* --- reclaim.c --------------------------------------------------------------------------------------------------- */
 
 /* Whether the payload of a stale entry must not be looked at: it was given back, or may go at any moment, for a reclaim
  * is at work. The generation is pinned; false holds as long as that pin does. */

@@ -14,10 +14,8 @@ typedef struct verify_job {
     simdrive_report report;
 } verify_job;
 
-/* Whether an entry without its checksum is a stale one whose payload was given back. */
-static bool was_reclaimed(const verify_job *verification, const sdi_record *record) {
-    return sdi_index_find(verification->generation->index, record->key_hash).offset != record->end &&
-           sdi_has_reclaimed_page(verification->file, record);
+static bool is_stale(const verify_job *verification, const sdi_record *record) {
+    return sdi_index_find(verification->generation->index, record->key_hash).offset != record->end;
 }
 
 /* What is wrong with an entry; NULL when nothing is. */
@@ -26,10 +24,13 @@ static const char *fault_of(verify_job *verification, const sdi_record *record) 
     sdi_record decoded;
     if (!sdi_record_at(damage, verification->file, record->end, &decoded) || decoded.start != record->start)
         return "entry is lost: neither its link nor its checksum can be trusted";
-    if (!sdi_checksum_matches(verification->file, record, verification->store->checksum, NULL)) {
-        if (!was_reclaimed(verification, record)) return "checksum does not match";
+    if (is_stale(verification, record) &&
+        sdi_stale_payload_is_gone(verification->generation, verification->file, record))
         verification->report.entries_reclaimed++;
-    }
+    else if (sdi_is_reclaimed(verification->file, record))
+        return "payload was given back, and what had replaced it is lost";
+    else if (!sdi_checksum_matches(verification->file, record, verification->store->checksum, NULL))
+        return "checksum does not match";
     if (sdi_repair_at(damage, record->end)) return "link to the entry before is damaged; the payload is intact";
     if (!sdi_padding_is_zero(verification->file, record)) return "padding is not zero; the payload is intact";
     return NULL;
