@@ -3,18 +3,19 @@
  *
  * An offset alone means nothing after a compaction, and may by chance be a tail again. So a position has a check: of
  * the file it is in (its number and when it was made, not its device, whose number may be another after a restart), and
- * of the metadata of the entry it stands behind. */
+ * of key hash and link of the entry it stands behind (not of its checksum, in whose place a reclaimed entry has its
+ * mark). */
 #include "digest/hash.h"
 #include "store/store.h"
 
 enum { ID_BYTES = 16 };
 
 uint64_t sdi_position_check(const sdi_generation *generation, uint64_t offset) {
-    uint8_t bytes[ID_BYTES + SDI_METADATA_SIZE] = {0};
+    uint8_t bytes[ID_BYTES + SDI_CHECKSUM_FIELD] = {0};
     sdi_store64(bytes, generation->file_id.number);
     sdi_store64(bytes + 8, generation->file_id.born);
     if (offset >= SDI_ENTRY_MIN)
-        memcpy(bytes + ID_BYTES, sdi_base(generation) + offset - SDI_METADATA_SIZE, SDI_METADATA_SIZE);
+        memcpy(bytes + ID_BYTES, sdi_base(generation) + offset - SDI_METADATA_SIZE, SDI_CHECKSUM_FIELD);
     uint64_t check = sdi_hash(bytes, sizeof bytes);
     return check != 0 ? check : 1;
 }

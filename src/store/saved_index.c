@@ -71,13 +71,13 @@ static uint64_t header_checksum(const saved_header *header) {
     return sdi_hash(header, offsetof(saved_header, checksum));
 }
 
-/* Of the metadata of the last entries before `tail`. */
+/* Of key hash and link of the last entries before `tail`; not of the checksum, in whose place a mark may come. */
 static uint64_t chain_digest(const uint8_t *file, uint64_t tail) {
     uint64_t digest = 0;
     sdi_record record;
     for (unsigned i = 0; i < CHAIN_ENTRIES && tail >= SDI_ENTRY_MIN; i++) {
         if (!sdi_decode(file, tail - SDI_METADATA_SIZE, &record)) break;
-        digest = digest * UINT64_C(0x9E3779B97F4A7C15) + sdi_hash(file + record.end, SDI_METADATA_SIZE);
+        digest = digest * UINT64_C(0x9E3779B97F4A7C15) + sdi_hash(file + record.end, SDI_CHECKSUM_FIELD);
         tail = record.prev;
     }
     return digest;
