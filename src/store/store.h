@@ -35,6 +35,7 @@
 #include "index/index.h"
 #include "os/os.h"
 #include "simdrive.h"
+#include "store/stats.h"
 
 enum {
     SDI_PIN_SLOTS = 64,
@@ -42,6 +43,7 @@ enum {
 };
 
 #define SDI_PIN_RETIRED (UINT64_C(1) << 63)
+#define SDI_PIN_COUNT_MASK ((UINT64_C(1) << 48) - 1)
 #define SDI_CHECK_WINDOW (UINT64_C(64) << 20)       /* checked at opening */
 #define SDI_MAP_RESERVE_DEFAULT (UINT64_C(64) << 30)
 #define SDI_QUARANTINE_DEFAULT (UINT64_C(1) << 30)
@@ -124,6 +126,7 @@ typedef struct sdi_generation {
     _Atomic bool index_discarded;
     _Atomic unsigned open_slots; /* not yet retired and drained */
     struct sdi_generation *next_free;
+    struct sdi_generation *next_made; /* in the store's list of all; set once */
 } sdi_generation;
 
 /* Buffers of the writer, used again from write to write. */
@@ -184,6 +187,8 @@ struct simdrive_store {
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
     _Atomic(sdi_generation *) free_generations;
+    _Atomic(sdi_generation *) all_generations; /* that were ever made; only added to */
+    sdi_stats stats;
 };
 
 /* --- generation.c ------------------------------------------------------------------------------------------------ */
