@@ -58,6 +58,14 @@ static bool run_together(simdrive_store *store, sdi_request *group, size_t count
     return done;
 }
 
+/* Counts the calls of several changes that went in; the place is held. */
+static void count_batches(simdrive_store *store, const sdi_request *group) {
+    uint64_t batches = 0;
+    for (const sdi_request *request = group; request; request = request->next)
+        batches += request->count > 1 && request->status == SIMDRIVE_OK;
+    if (batches > 0) sdi_count(&store->stats.batches, (int64_t)batches);
+}
+
 /* Runs a list of requests; the place is held. */
 static void run(simdrive_store *store, sdi_request *group) {
     size_t count = 0;
@@ -108,7 +116,10 @@ static void dequeue(simdrive_store *store, sdi_request *request) {
 /* Runs a group as its leader; the place is taken, the mutex not held. */
 static void lead(simdrive_store *store, sdi_request *group) {
     simdrive_status status = sdi_place_ready(store);
-    if (status == SIMDRIVE_OK) run(store, group);
+    if (status == SIMDRIVE_OK) {
+        run(store, group);
+        count_batches(store, group);
+    }
     int os_error = sdi_get_os_error();
     sdi_mutex_lock(&store->mutex);
     for (sdi_request *request = group; request;) {
@@ -122,6 +133,11 @@ static void lead(simdrive_store *store, sdi_request *group) {
     sdi_mutex_unlock(&store->mutex);
 }
 
+/* Whether the time of this call is taken; mutex held. */
+static bool is_sampled(simdrive_store *store) {
+    return store->stats.writing_calls++ % SDI_COMMIT_SAMPLE == 0;
+}
+
 simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
     if (store->options.read_only) return sdi_refuse(SIMDRIVE_ERROR_READ_ONLY);
     uint64_t self = sdi_thread_id();
@@ -131,6 +147,8 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         sdi_mutex_unlock(&store->mutex);
         return sdi_refuse(SIMDRIVE_ERROR_BUSY);
     }
+    bool sampled = is_sampled(store);
+    uint64_t began = sampled ? sdi_monotonic_ns() : 0;
     enqueue(store, request);
     for (;;) {
         while (!request->done && store->place_taken && !store->place_has_stream)
@@ -150,6 +168,8 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         sdi_mutex_lock(&store->mutex);
     }
     sdi_mutex_unlock(&store->mutex);
+    if (sampled && request->status == SIMDRIVE_OK)
+        sdi_histogram_record(&store->stats.commit, sdi_monotonic_ns() - began);
     sdi_set_os_error(request->os_error);
     return request->status;
 }

@@ -429,6 +429,13 @@ static simdrive_status compact(simdrive_store *store, const simdrive_work_option
     return status;
 }
 
+static void note_end(sdi_stats *stats, simdrive_status status, uint64_t saved) {
+    sdi_count(status == SIMDRIVE_OK ? &stats->compactions : &stats->compactions_failed, 1);
+    sdi_count(&stats->compaction_saved_bytes, (int64_t)saved);
+    atomic_store_explicit(&stats->compaction_status, (int)status, memory_order_relaxed);
+    atomic_store_explicit(&stats->compaction_runs, false, memory_order_relaxed);
+}
+
 simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_options *given, uint64_t *saved_bytes) {
     simdrive_work_options options;
     uint64_t saved = 0;
@@ -444,7 +451,9 @@ simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_opti
     sdi_place_free(store);
     sdi_mutex_unlock(&store->mutex);
     if (!alone) return SIMDRIVE_ERROR_BUSY;
+    atomic_store_explicit(&store->stats.compaction_runs, true, memory_order_relaxed);
     status = compact(store, &options, &saved);
+    note_end(&store->stats, status, saved);
     sdi_mutex_lock(&store->mutex);
     store->compacting = false;
     sdi_mutex_unlock(&store->mutex);

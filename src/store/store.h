@@ -455,9 +455,19 @@ simdrive_status sdi_report_progress(const simdrive_work_options *options, uint64
 void sdi_give_report(simdrive_report *known, simdrive_report *out);
 simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out);
 
+/* Only one thread at a time may change a counter. Who has seen the change sees also what was done before it: so
+ * statistics.c knows when it has looked into the middle of a publication. */
 static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_relaxed);
+    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);
+}
+
+/* Counts an append that was published. Writer's place held. */
+static inline void sdi_count_commit(simdrive_store *store, uint64_t entries, uint64_t tombstones, uint64_t bytes) {
+    sdi_count(&store->stats.writes, (int64_t)entries);
+    sdi_count(&store->stats.deletes, (int64_t)tombstones);
+    sdi_count(&store->stats.bytes_written, (int64_t)bytes);
+    sdi_count(&store->stats.commits, 1);
 }
 
 #endif
