@@ -6,7 +6,7 @@
  *
  *      0  1 ... 15 | 16 17 ... 31 | 32-33 34-35 ... 62-63 | 64-67 68-71 ... 124-127 | ...
  *
- * The upper end of a bucket is less than 1/16 above its lower end, so that is how much a percentile is too high at most.
+ * The upper end of a bucket is less than 1/16 above its lower end: by no more is a percentile too high.
  * There are buckets for every 64-bit number.
  *
  * Invariants

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* statistics.c — what a handle can tell of itself: figures of the file, of what is held, and of work done.
  *
- * Nobody is stopped for it: all of it is read beside writers and readers at work. Each figure was true at some moment of
- * the call; those that are said to add up are of one moment:
+ * Nobody is stopped for it: all of it is read beside writers and readers at work. Each figure was true at some moment
+ * of the call; those that are said to add up are of one moment:
  *
- *   1  The counters and the tail of the file are read between two publications. A writer sets `publishing`, changes the
- *      counters with release order, stores the tail, and takes `publishing` back (append.c). Who finds it not set before
- *      and after, and the same tail twice, has seen no half of a publication: a tail never comes again in a generation.
+ *   1  The counters and the tail of the file are read between two publications. A writer sets `publishing`, changes
+ *      the counters with release order, stores the tail, and takes `publishing` back (append.c). Who finds it not set
+ *      before and after, and the same tail twice, has seen no half of a publication: no tail comes twice in a
+ *      generation.
  *   2  The file's size is derived, as the tail and the damaged bytes behind it. So bytes of a write under way, or those
  *      that a reader has not refreshed to, are in none of the figures; padding is what the others leave of it.
  *   3  What is held is added up over all generations that the store ever made. They are used again, and freed with the
