@@ -126,7 +126,6 @@ typedef struct append_job {
     size_t change_count;
     uint64_t *ends;     /* of each change's entry; 0: it writes nothing */
     size_t entry_count; /* changes that write something */
-    size_t tombstone_count; /* of them */
     uint64_t tail, new_tail;
     uint64_t first_end;     /* metadata of the first entry */
     uint64_t buffered;      /* bytes that go through the buffer */
@@ -163,7 +162,6 @@ static simdrive_status place_entry(append_job *append, size_t i) {
     append->key_may_tear |= loses_key_unnoticed(change, prev, start, start + size);
     append->new_tail = start + size + SDI_METADATA_SIZE;
     append->buffered += append->new_tail - prev - (size > COPIED_PAYLOAD ? size : 0);
-    append->tombstone_count += change->operation == SIMDRIVE_DELETE;
     if (append->entry_count++ == 0) append->first_end = append->ends[i];
     return SIMDRIVE_OK;
 }
@@ -351,6 +349,7 @@ void sdi_publish_entries(sdi_generation *generation, const sdi_published *entrie
     sdi_publication_begin(generation, entries->hashes, count, sdi_tail(generation));
     sdi_index_put_batch(generation->index, entries->hashes, entries->ends, count, entries->replaced);
     for (size_t i = 0; i < count; i++) account(generation, entries->sizes[i], entries->replaced[i]);
+    sdi_count(&generation->counters.publications, 1);
     atomic_store_explicit(&generation->tail, tail, memory_order_release);
     sdi_publication_end(generation);
 }
@@ -406,8 +405,6 @@ simdrive_status sdi_append(simdrive_store *store, const simdrive_change *changes
     condense(&append);
     const sdi_published entries = {scratch->hashes, scratch->ends, scratch->sizes, scratch->replaced};
     sdi_publish_entries(append.generation, &entries, append.entry_count, append.new_tail);
-    sdi_count_commit(store, append.entry_count - append.tombstone_count, append.tombstone_count,
-                     append.new_tail - append.tail);
     if (applied) *applied = append.entry_count;
     return SIMDRIVE_OK;
 }

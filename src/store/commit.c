@@ -135,7 +135,7 @@ static void lead(simdrive_store *store, sdi_request *group) {
 
 /* Whether the time of this call is taken; mutex held. */
 static bool is_sampled(simdrive_store *store) {
-    return store->stats.writing_calls++ % SDI_COMMIT_SAMPLE == 0;
+    return store->writing_calls++ % SDI_COMMIT_SAMPLE == 0;
 }
 
 simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {

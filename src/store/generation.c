@@ -42,6 +42,7 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->counters.stale_entries, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->counters.live_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->counters.stale_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->counters.publications, 0, memory_order_relaxed);
     generation->file = NULL;
     generation->map_count = 0;
     memset(&generation->file_id, 0, sizeof generation->file_id);

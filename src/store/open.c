@@ -265,6 +265,7 @@ static void note_opening(sdi_generation *generation, uint64_t began) {
                       atomic_load_explicit(&counters->tombstones, memory_order_relaxed);
     atomic_store_explicit(&stats->open_entries_walked, walked, memory_order_relaxed);
     atomic_store_explicit(&stats->open_ns, sdi_monotonic_ns() - began, memory_order_relaxed);
+    sdi_work_begin(generation, NULL);
 }
 
 simdrive_status sdi_open_generation(sdi_generation *generation) {

@@ -10,7 +10,9 @@
  *      generation.
  *   2  The file's size is derived, as the tail and the damaged bytes behind it. So bytes of a write under way, or those
  *      that a reader has not refreshed to, are in none of the figures; padding is what the others leave of it.
- *   3  What is held is added up over all generations that the store ever made. They are used again, and freed with the
+ *   3  What was appended through the handle is what is in the file now, less what was in it when it was opened. A
+ *      compaction takes some of it away, and notes how much (`work_before`; differences are modulo 2^64).
+ *   4  What is held is added up over all generations that the store ever made. They are used again, and freed with the
  *      store only (S3): one that drains meanwhile is counted or not.
  */
 #include <string.h>
@@ -23,8 +25,17 @@ static uint64_t read_figure(const _Atomic uint64_t *figure) {
 
 /* --- the file ---------------------------------------------------------------------------------------------------- */
 
+/* Whatever was ever put into the generation. */
+static sdi_work all_work(const sdi_generation *generation) {
+    const sdi_counters *counters = &generation->counters;
+    return (sdi_work){.writes = read_figure(&counters->entries) + read_figure(&counters->stale_entries),
+                      .deletes = read_figure(&counters->tombstones),
+                      .bytes = sdi_tail(generation),
+                      .commits = read_figure(&counters->publications)};
+}
+
 /* Step 1. False when a publication came in between. */
-static bool read_counters(const sdi_generation *generation, simdrive_statistics *out) {
+static bool read_counters(const sdi_generation *generation, simdrive_statistics *out, sdi_work *all) {
     const sdi_counters *counters = &generation->counters;
     if (atomic_load_explicit(&generation->superseded.publishing, memory_order_acquire)) return false;
     out->tail = sdi_tail(generation);
@@ -33,8 +44,26 @@ static bool read_counters(const sdi_generation *generation, simdrive_statistics 
     out->tombstones = read_figure(&counters->tombstones);
     out->live_bytes = read_figure(&counters->live_bytes);
     out->stale_bytes = read_figure(&counters->stale_bytes);
+    *all = all_work(generation);
     return !atomic_load_explicit(&generation->superseded.publishing, memory_order_acquire) &&
            sdi_tail(generation) == out->tail;
+}
+
+/* Step 3. */
+static sdi_work work_since(const sdi_work *all, const sdi_work *before) {
+    return (sdi_work){.writes = all->writes - before->writes,
+                      .deletes = all->deletes - before->deletes,
+                      .bytes = all->bytes - before->bytes,
+                      .commits = all->commits - before->commits};
+}
+
+void sdi_work_begin(sdi_generation *generation, const sdi_generation *replaced) {
+    sdi_work all = all_work(generation), done = {0};
+    if (replaced) {
+        sdi_work all_before = all_work(replaced);
+        done = work_since(&all_before, &replaced->work_before);
+    }
+    generation->work_before = work_since(&all, &done);
 }
 
 /* Step 2. What nothing leads to in the middle of a damaged store is padding too. */
@@ -52,7 +81,14 @@ static simdrive_status read_file(const simdrive_store *store, const sdi_generati
     simdrive_status status =
         generation->file ? store->os->info(store->os, generation->file, &info) : SIMDRIVE_OK;
     if (status != SIMDRIVE_OK) return status;
-    while (!read_counters(generation, out)) sdi_thread_yield();
+    sdi_work work = {0};
+    while (!read_counters(generation, out, &work)) sdi_thread_yield();
+    /* What a reader was refreshed to is the work of others. */
+    work = store->options.read_only ? (sdi_work){0} : work_since(&work, &generation->work_before);
+    out->writes = work.writes;
+    out->deletes = work.deletes;
+    out->bytes_written = work.bytes;
+    out->commits = work.commits;
     out->disk_bytes = info.disk_bytes;
     out->durable_tail = read_figure(&store->durable_tail);
     out->damaged_tail_bytes = read_figure(&store->damaged_tail);
@@ -71,7 +107,7 @@ static uint64_t pins_of(const sdi_generation *generation) {
     return pins;
 }
 
-/* Step 3. The caller has a pin of his own, which is not counted. */
+/* Step 4. The caller has a pin of his own, which is not counted. */
 static void read_held(const simdrive_store *store, simdrive_statistics *out) {
     const sdi_generation *generation = atomic_load_explicit(&store->all_generations, memory_order_acquire);
     out->generations = 1;
@@ -98,10 +134,6 @@ static void read_index(const sdi_generation *generation, const sdi_stats *stats,
 }
 
 static void read_work(const sdi_stats *stats, simdrive_statistics *out) {
-    out->writes = read_figure(&stats->writes);
-    out->deletes = read_figure(&stats->deletes);
-    out->bytes_written = read_figure(&stats->bytes_written);
-    out->commits = read_figure(&stats->commits);
     out->batches = read_figure(&stats->batches);
     sdi_histogram_read(&stats->commit, &out->commit);
     sdi_histogram_read(&stats->sync, &out->sync);

@@ -2,7 +2,7 @@
 /* stats.h — figures of work that a handle keeps, for simdrive_get_statistics() (statistics.c) to tell.
  *
  * Each is written where the work is done, and read by anybody at any time: all are atomic, and none orders anything
- * else. Figures of the file are in the generation's counters.
+ * else. Figures of the file are in the generation's counters, and what was appended is derived from them.
  */
 #ifndef SDI_STATS_H
 #define SDI_STATS_H
@@ -15,17 +15,15 @@
 
 enum { SDI_COMMIT_SAMPLE = 16 /* the time of one in so many writing calls is taken */ };
 
-typedef struct sdi_stats {
-    /* Written by the holder of the writer's place. */
-    _Atomic uint64_t writes, deletes;
-    _Atomic uint64_t bytes_written;
-    _Atomic uint64_t commits;
-    _Atomic uint64_t batches;
-    sdi_histogram sync;
+/* What was appended, as counted by the file's own figures: a write need not count it again. */
+typedef struct sdi_work {
+    uint64_t writes, deletes;
+    uint64_t bytes;
+    uint64_t commits;
+} sdi_work;
 
-    /* Written by any thread that has written. */
-    sdi_histogram commit;
-    uint64_t writing_calls; /* under the store's mutex: which of them are timed */
+typedef struct sdi_stats {
+    _Atomic uint64_t batches; /* written by the holder of the writer's place */
 
     /* Written by the one compaction at a time. */
     _Atomic uint64_t compactions, compactions_failed;
@@ -42,6 +40,9 @@ typedef struct sdi_stats {
     _Atomic bool open_from_saved_index;
     _Atomic uint64_t index_saves;
     _Atomic uint64_t index_saved_tail;
+
+    sdi_histogram sync;   /* of each */
+    sdi_histogram commit; /* of one in SDI_COMMIT_SAMPLE writing calls */
 } sdi_stats;
 
 #endif

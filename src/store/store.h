@@ -88,6 +88,7 @@ typedef struct sdi_counters {
     _Atomic uint64_t stale_entries;
     _Atomic uint64_t live_bytes;
     _Atomic uint64_t stale_bytes;
+    _Atomic uint64_t publications; /* groups of entries that were put in together */
 } sdi_counters;
 
 /* Which entries were replaced while snapshots were being walked: see snapshot.c. */
@@ -108,6 +109,7 @@ typedef struct sdi_generation {
     sdi_index *index;
     sdi_damage_map damage;
     sdi_counters counters;
+    sdi_work work_before; /* of the handle: what a look at this file must leave out (statistics.c) */
 
     _Atomic uint64_t map_size;
     sdi_file *file; /* NULL: a store in memory */
@@ -168,6 +170,7 @@ struct simdrive_store {
     bool place_has_stream; /* under mutex: taken by a pushed stream */
     uint64_t place_owner;  /* under mutex: thread id */
     sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
+    uint64_t writing_calls; /* under mutex: some of them are timed */
     bool compacting;       /* under mutex */
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
@@ -435,6 +438,12 @@ simdrive_status sdi_snapshot_next(sdi_snapshot *snapshot, sdi_record *records, s
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
 simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *records, size_t *count);
 
+/* --- statistics.c ------------------------------------------------------------------------------------------------ */
+
+/* Before a generation is published: what is in it now was not written through this handle, but for what was written to
+ * the one that it replaces (NULL: none). */
+void sdi_work_begin(sdi_generation *generation, const sdi_generation *replaced);
+
 /* --- small things ------------------------------------------------------------------------------------------------ */
 
 /* For a failure that is not the operating system's: clears its number. Returns `status`. */
@@ -462,12 +471,5 @@ static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);
 }
 
-/* Counts an append that was published. Writer's place held. */
-static inline void sdi_count_commit(simdrive_store *store, uint64_t entries, uint64_t tombstones, uint64_t bytes) {
-    sdi_count(&store->stats.writes, (int64_t)entries);
-    sdi_count(&store->stats.deletes, (int64_t)tombstones);
-    sdi_count(&store->stats.bytes_written, (int64_t)bytes);
-    sdi_count(&store->stats.commits, 1);
-}
 
 #endif

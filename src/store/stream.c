@@ -171,7 +171,6 @@ static simdrive_status stream_finish(simdrive_stream *stream) {
     if (status != SIMDRIVE_OK) return status;
     const sdi_published entry = {&stream->key_hash, &end, &stream->size, &replaced};
     sdi_publish_entries(generation, &entry, 1, end + SDI_METADATA_SIZE);
-    sdi_count_commit(store, 1, 0, end + SDI_METADATA_SIZE - stream->tail);
     return SIMDRIVE_OK;
 }
 
