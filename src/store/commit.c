@@ -58,14 +58,6 @@ static bool run_together(simdrive_store *store, sdi_request *group, size_t count
     return done;
 }
 
-/* Counts the calls of several changes that went in; the place is held. */
-static void count_batches(simdrive_store *store, const sdi_request *group) {
-    uint64_t batches = 0;
-    for (const sdi_request *request = group; request; request = request->next)
-        batches += request->count > 1 && request->status == SIMDRIVE_OK;
-    if (batches > 0) sdi_count(&store->stats.batches, (int64_t)batches);
-}
-
 /* Runs a list of requests; the place is held. */
 static void run(simdrive_store *store, sdi_request *group) {
     size_t count = 0;
@@ -116,16 +108,14 @@ static void dequeue(simdrive_store *store, sdi_request *request) {
 /* Runs a group as its leader; the place is taken, the mutex not held. */
 static void lead(simdrive_store *store, sdi_request *group) {
     simdrive_status status = sdi_place_ready(store);
-    if (status == SIMDRIVE_OK) {
-        run(store, group);
-        count_batches(store, group);
-    }
+    if (status == SIMDRIVE_OK) run(store, group);
     int os_error = sdi_get_os_error();
     sdi_mutex_lock(&store->mutex);
     for (sdi_request *request = group; request;) {
         sdi_request *next = request->next; /* its owner may go as soon as it is done */
         if (status != SIMDRIVE_OK) request->status = status;
         request->os_error = request->status == SIMDRIVE_OK ? 0 : os_error;
+        if (request->count > 1 && request->status == SIMDRIVE_OK) sdi_count(&store->stats.batches, 1);
         request->done = true;
         request = next;
     }

@@ -105,7 +105,7 @@ typedef struct text {
 } text;
 
 static void put(text *out, const char *bytes, size_t size) {
-    size_t room = out->capacity > out->size + 1 ? out->capacity - out->size - 1 : 0;
+    size_t room = out->capacity > out->size ? out->capacity - out->size : 0;
     if (room > 0) memcpy(out->buffer + out->size, bytes, size < room ? size : room);
     out->size += size;
 }

@@ -5,9 +5,9 @@
  * of the call; those that are said to add up are of one moment:
  *
  *   1  The counters and the tail of the file are read between two publications. A writer sets `publishing`, changes
- *      the counters with release order, stores the tail, and takes `publishing` back (append.c). Who finds it not set
- *      before and after, and the same tail twice, has seen no half of a publication: no tail comes twice in a
- *      generation.
+ *      the counters with release order, stores the tail, and takes `publishing` back (append.c). Who reads the tail
+ *      first sees no counter from before it. When the tail is still the same afterwards, and `publishing` is not set, he
+ *      has seen no counter of a later publication either: no tail comes twice in a generation.
  *   2  The file's size is derived, as the tail and the damaged bytes behind it. So bytes of a write under way, or those
  *      that a reader has not refreshed to, are in none of the figures; padding is what the others leave of it.
  *   3  What was appended through the handle is what is in the file now, less what was in it when it was opened. A
@@ -34,10 +34,9 @@ static sdi_work all_work(const sdi_generation *generation) {
                       .commits = read_figure(&counters->publications)};
 }
 
-/* Step 1. False when a publication came in between. */
+/* Step 1. False when a publication was under way, or came in between. */
 static bool read_counters(const sdi_generation *generation, simdrive_statistics *out, sdi_work *all) {
     const sdi_counters *counters = &generation->counters;
-    if (atomic_load_explicit(&generation->superseded.publishing, memory_order_acquire)) return false;
     out->tail = sdi_tail(generation);
     out->entries = read_figure(&counters->entries);
     out->stale_entries = read_figure(&counters->stale_entries);

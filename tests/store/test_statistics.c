@@ -839,6 +839,49 @@ static void figures_make_sense_beside_threads_at_work(void **state) {
     model_end(&t.m);
 }
 
+/* --- one moment -------------------------------------------------------------------------------------------------- */
+
+enum { TIGHT = (SIMDRIVE_ALIGNMENT < 64 ? 64 : SIMDRIVE_ALIGNMENT) - TEST_METADATA_SIZE, GROUP = 500, GROUPS = 400 };
+
+static void *write_groups(void *user) {
+    static uint8_t value[TIGHT];
+    simdrive_store *store = user;
+    simdrive_change *changes = test_alloc(GROUP * sizeof *changes);
+    value[0] = 1;
+    for (size_t i = 0; i < GROUP; i++)
+        changes[i] = (simdrive_change){SIMDRIVE_PUT, test_key_hash(i), {value, sizeof value}};
+    for (size_t i = 0; i < GROUPS; i++)
+        CHECK_OK(simdrive_apply(store, changes, GROUP, SIMDRIVE_BATCH_PLAIN, NULL));
+    free(changes);
+    return NULL;
+}
+
+/* Entries without padding, in groups: whoever sees padding, or a part of a group, has seen two moments. */
+static void figures_of_the_file_are_of_one_moment(void **state) {
+    (void)state;
+    test_context("one moment");
+    model m;
+    pthread_t writer;
+    simdrive_statistics found;
+    uint64_t before = 0;
+    model_begin(&m, 491, SIMDRIVE_SYNC_NONE);
+    CHECK(pthread_create(&writer, NULL, write_groups, m.store) == 0);
+    do {
+        found = statistics_of(m.store);
+        CHECK_U64(0, found.padding_bytes);
+        CHECK_U64(0, found.writes % GROUP);
+        CHECK_U64(found.commits * GROUP, found.writes);
+        CHECK_U64(found.writes * (TIGHT + TEST_METADATA_SIZE), found.bytes_written);
+        CHECK_U64(found.bytes_written, found.tail);
+        CHECK(found.writes >= before);
+        before = found.writes;
+    } while (found.writes < GROUP * GROUPS);
+    CHECK(pthread_join(writer, NULL) == 0);
+    CHECK_U64(GROUPS, found.commits);
+    CHECK_U64(GROUP, found.entries);
+    model_end(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_work_is_counted_as_the_model_counts),
@@ -859,6 +902,7 @@ int main(void) {
         cmocka_unit_test(members_that_a_caller_does_not_know_have_no_lines),
         cmocka_unit_test(locales_change_nothing),
         cmocka_unit_test(figures_make_sense_beside_threads_at_work),
+        cmocka_unit_test(figures_of_the_file_are_of_one_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
