@@ -6,8 +6,8 @@
  *
  *   1  The counters and the tail of the file are read between two publications. A writer sets `publishing`, changes
  *      the counters with release order, stores the tail, and takes `publishing` back (append.c). Who reads the tail
- *      first sees no counter from before it. When the tail is still the same afterwards, and `publishing` is not set, he
- *      has seen no counter of a later publication either: no tail comes twice in a generation.
+ *      first sees no counter from before it. When the tail is still the same afterwards, and `publishing` is not set,
+ *      he has seen no counter of a later publication either: no tail comes twice in a generation.
  *   2  The file's size is derived, as the tail and the damaged bytes behind it. So bytes of a write under way, or those
  *      that a reader has not refreshed to, are in none of the figures; padding is what the others leave of it.
  *   3  What was appended through the handle is what is in the file now, less what was in it when it was opened. A
