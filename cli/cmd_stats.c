@@ -150,7 +150,7 @@ static void print_member(const simdrive_statistics *statistics, const member *of
     case COUNT: sdi_cli_print("%" PRIu64 "\n", number); break;
     case NANOSECONDS:
         in_time_units(human, number);
-        sdi_cli_print("%s\n", human);
+        sdi_cli_print("%" PRIu64 " (%s)\n", number, human);
         break;
     case FLAG: sdi_cli_print("%s\n", number != 0 ? "yes" : "no"); break;
     case DAMAGE: sdi_cli_print("%s\n", sdi_cli_damage_name(statistics->damage)); break;

@@ -138,7 +138,7 @@ class Stats(CliTest):
         text = self.on_store("stats").decode()
         self.assertRegex(text, r"\n  file_size +35\d{5} \(3\.\d MiB\)\n")
         self.assertRegex(text, r"\n  damaged_tail_bytes +0\n")
-        self.assertRegex(text, r"\n  open_ns +\d+(\.\d)? (ns|us|ms|s)\n")
+        self.assertRegex(text, r"\n  open_ns +\d+ \(\d+(\.\d)? (ns|us|ms|s)\)\n")
 
     def test_prometheus_can_read_it(self):
         metrics = self.prometheus_of()
