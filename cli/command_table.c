@@ -156,6 +156,33 @@ const sdi_cli_command sdi_cli_command_table[] = {
                      {"simdrive data.store info --json | jq .compaction_savings", "for programs"}},
     },
     {
+        .name = "stats",
+        .operands = "",
+        .summary = "tell what fills the file, and how it was opened",
+        .description =
+            "What the bytes of the file are, how long opening took and what it found, the size of the index. The store "
+            "is opened for reading only; what is held, and the work done, are figures of one process, and this one has "
+            "done nothing: a program asks for its own with simdrive_get_statistics(), which uses the same names.\n\n"
+            "With --prometheus the metrics have a label \"store\", which is STORE as it was given: for a collector of "
+            "text files, say.",
+        .json = "One object: \"file\", \"file_size\", \"disk_bytes\", \"tail\", \"durable_tail\", \"entries\" (live), "
+                "\"stale_entries\", \"tombstones\", \"live_bytes\", \"stale_bytes\", \"padding_bytes\", "
+                "\"metadata_bytes\", \"damaged_tail_bytes\", \"damage\" (\"none\", \"tail\", \"middle\" or "
+                "\"ambiguous\"), \"corrupt_entries\", \"open_ns\", \"open_entries_walked\", "
+                "\"open_from_saved_index\", \"read_only\", \"index_bytes\", \"index_keys\", \"index_slots\", "
+                "\"index_saves\", \"index_saved_tail\", \"generations\", \"held_bytes\", \"pins\", \"writes\", "
+                "\"deletes\", \"bytes_written\", \"commits\", \"batches\", \"syncs\", \"commit\" and \"sync\" (objects "
+                "with \"count\", \"total_ns\", \"p50_ns\", \"p90_ns\", \"p99_ns\", \"p999_ns\", \"max_ns\"), "
+                "\"quarantined_bytes\", \"poisoned\", \"compaction_runs\", \"compaction_done\", "
+                "\"compaction_total\", \"compactions\", \"compactions_failed\", \"compaction_status\" (the name of a "
+                "status), \"compaction_saved_bytes\", \"compaction_pause_max_ns\", \"reclaimed_bytes\", \"version\".",
+        .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(PROMETHEUS),
+        .run = sdi_cli_stats,
+        .examples = {{"simdrive data.store stats", "for people"},
+                     {"simdrive data.store stats --json | jq .padding_bytes", "for programs"},
+                     {"simdrive data.store stats --prometheus > data.prom", "for a collector"}},
+    },
+    {
         .name = "metadata",
         .operands = "KEY",
         .summary = "tell where a value is in the file, and whether its checksum is right",

@@ -14,6 +14,7 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_QUIET] = {"q", "quiet", NULL, NULL, "no notes and no progress; errors are still told"},
     [SDI_CLI_OPTION_VERBOSE] = {"v", "verbose", NULL, NULL, "tell on standard error what is done"},
     [SDI_CLI_OPTION_JSON] = {NULL, "json", NULL, NULL, "report in JSON on standard output"},
+    [SDI_CLI_OPTION_PROMETHEUS] = {NULL, "prometheus", NULL, NULL, "report in the text format of Prometheus"},
     [SDI_CLI_OPTION_HEX] = {"x", "hex", NULL, NULL,
                             "keys are given in hexadecimal: any bytes; '' is the empty key"},
     [SDI_CLI_OPTION_NAMESPACE] = {"n", "namespace", "NS", NULL, "keys, or the imported tree, belong to namespace NS"},
@@ -81,6 +82,7 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_QUIET: options->verbosity = -1; break;
     case SDI_CLI_OPTION_VERBOSE: options->verbosity = 1; break;
     case SDI_CLI_OPTION_JSON: options->json = true; break;
+    case SDI_CLI_OPTION_PROMETHEUS: options->prometheus = true; break;
     case SDI_CLI_OPTION_HEX: options->hex = true; break;
     case SDI_CLI_OPTION_NAMESPACE: options->name_space = argument; break;
     case SDI_CLI_OPTION_BUFFER_SIZE:

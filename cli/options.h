@@ -20,6 +20,7 @@ typedef enum sdi_cli_option_id {
     SDI_CLI_OPTION_QUIET,
     SDI_CLI_OPTION_VERBOSE,
     SDI_CLI_OPTION_JSON,
+    SDI_CLI_OPTION_PROMETHEUS,
     SDI_CLI_OPTION_HEX,
     SDI_CLI_OPTION_NAMESPACE,
     SDI_CLI_OPTION_BUFFER_SIZE,
@@ -61,6 +62,7 @@ typedef struct sdi_cli_options {
     bool help;
     bool version;
     bool json;
+    bool prometheus;
     bool hex;
     bool force;
     bool sync;

@@ -889,9 +889,11 @@ typedef struct simdrive_latency {
 typedef struct simdrive_statistics {
     size_t struct_size; /* sizeof(simdrive_statistics), set by the caller */
 
-    /* the file: file_size = live + stale + padding + metadata + damaged tail, tombstones' bytes being metadata */
+    /* the file: file_size = live + stale + padding + metadata + damaged tail, tombstones' bytes being metadata, and
+     * what a damaged chain does not lead to being padding. Bytes of a write under way, or that a read-only handle has
+     * not been refreshed to, are in none of them */
     uint64_t file_size;
-    uint64_t disk_bytes; /* that the file takes on the disk; less where holes were punched */
+    uint64_t disk_bytes; /* that the file takes on the disk; less where holes were punched. In memory: 0 */
     uint64_t tail, durable_tail;
     uint64_t entries, stale_entries, tombstones;
     uint64_t live_bytes, stale_bytes, padding_bytes, metadata_bytes, damaged_tail_bytes;
@@ -906,13 +908,14 @@ typedef struct simdrive_statistics {
     uint64_t held_bytes;  /* size of the files compacted away: given back when the last pin of each goes */
     uint64_t pins;        /* entries, iterators, readers and sessions that hold one of them */
 
-    /* work done */
+    /* work done through this handle: zeros when it is read-only */
     uint64_t writes, deletes; /* entries and tombstones appended */
     uint64_t bytes_written;   /* to the store, padding and metadata included */
     uint64_t commits;         /* groups of changes that went in together */
-    uint64_t batches;         /* calls of several changes */
-    uint64_t syncs;
-    simdrive_latency commit;  /* of one in 16 writing calls, waiting included */
+    uint64_t batches;         /* calls that were given several changes, and did not fail */
+    uint64_t syncs;           /* of the file, failed ones too, but for those of a compaction's new file */
+    simdrive_latency commit;  /* of one in 16 calls that write, delete or apply, waiting for other writers included;
+                                 those that failed, streams and renames are not timed */
     simdrive_latency sync;    /* of each */
 
     /* compaction */
@@ -926,7 +929,7 @@ typedef struct simdrive_statistics {
 
     /* the opening of the file that is open */
     uint64_t open_ns;
-    uint64_t open_entries_walked; /* all of them, or those behind the saved index */
+    uint64_t open_entries_walked; /* tombstones too: all of them, or those behind the saved index */
     bool open_from_saved_index;
     simdrive_damage damage;
     uint64_t corrupt_entries;
@@ -934,13 +937,18 @@ typedef struct simdrive_statistics {
     bool read_only, poisoned;
 } simdrive_statistics;
 
-/* Fills `statistics`. Cost: two looks at the file, some microseconds. */
+/* Fills `statistics`, as far as `struct_size` says that the caller knows it. Stops nobody: each figure was right at a
+ * moment of the call, and those of the file, with writes, deletes, bytes_written and commits, at one and the same.
+ * Nothing is filled when the system cannot tell about the file: ERROR_IO. Cost: a look at the file, some
+ * microseconds. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_get_statistics(const simdrive_store *store,
                                                                          simdrive_statistics *statistics);
 
-/* The same in the text format of Prometheus (exposition format 0.0.4): metrics `simdrive_*` with a label `store`.
+/* The same in the text format of Prometheus (exposition format 0.0.4): metrics `simdrive_*` with a label `store`. Each
+ * member has one, as far as `struct_size` reaches; `commit` and `sync` are summaries. Texts of several stores cannot be
+ * put one behind the other as they are: the format wants all samples of a metric side by side.
  *
- *   label     its value; escaped as the format wants.
+ *   label     its value, UTF-8 (other bytes become U+FFFD); escaped as the format wants.
  *   buffer    gets at most `capacity` bytes, the NUL included; may be NULL when capacity is 0.
  *   size      the length of the whole text, without the NUL: when that is not below `capacity`, it was cut off.
  *             May be NULL. */

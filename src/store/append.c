@@ -349,6 +349,7 @@ void sdi_publish_entries(sdi_generation *generation, const sdi_published *entrie
     sdi_publication_begin(generation, entries->hashes, count, sdi_tail(generation));
     sdi_index_put_batch(generation->index, entries->hashes, entries->ends, count, entries->replaced);
     for (size_t i = 0; i < count; i++) account(generation, entries->sizes[i], entries->replaced[i]);
+    sdi_count(&generation->counters.publications, 1);
     atomic_store_explicit(&generation->tail, tail, memory_order_release);
     sdi_publication_end(generation);
 }

@@ -115,11 +115,17 @@ static void lead(simdrive_store *store, sdi_request *group) {
         sdi_request *next = request->next; /* its owner may go as soon as it is done */
         if (status != SIMDRIVE_OK) request->status = status;
         request->os_error = request->status == SIMDRIVE_OK ? 0 : os_error;
+        if (request->count > 1 && request->status == SIMDRIVE_OK) sdi_count(&store->stats.batches, 1);
         request->done = true;
         request = next;
     }
     sdi_place_free(store);
     sdi_mutex_unlock(&store->mutex);
+}
+
+/* Whether the time of this call is taken; mutex held. */
+static bool is_sampled(simdrive_store *store) {
+    return store->writing_calls++ % SDI_COMMIT_SAMPLE == 0;
 }
 
 simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
@@ -131,6 +137,8 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         sdi_mutex_unlock(&store->mutex);
         return sdi_refuse(SIMDRIVE_ERROR_BUSY);
     }
+    bool sampled = is_sampled(store);
+    uint64_t began = sampled ? sdi_monotonic_ns() : 0;
     enqueue(store, request);
     for (;;) {
         while (!request->done && store->place_taken && !store->place_has_stream)
@@ -150,6 +158,8 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         sdi_mutex_lock(&store->mutex);
     }
     sdi_mutex_unlock(&store->mutex);
+    if (sampled && request->status == SIMDRIVE_OK)
+        sdi_histogram_record(&store->stats.commit, sdi_monotonic_ns() - began);
     sdi_set_os_error(request->os_error);
     return request->status;
 }

@@ -262,6 +262,7 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
     if (status != SIMDRIVE_OK) sdi_poison(store);
     store->folder_unsynced = false;
     if (status == SIMDRIVE_OK) atomic_store_explicit(&store->durable_tail, sdi_tail(to), memory_order_relaxed);
+    sdi_work_begin(to, from);
     sdi_generation_publish(to);
     sdi_generation_retire(from);
     sdi_saved_index_begin(store, to);
@@ -347,6 +348,13 @@ static simdrive_status compact(simdrive_store *store, const simdrive_work_option
     return status;
 }
 
+static void note_end(sdi_stats *stats, simdrive_status status, uint64_t saved) {
+    sdi_count(status == SIMDRIVE_OK ? &stats->compactions : &stats->compactions_failed, 1);
+    sdi_count(&stats->compaction_saved_bytes, (int64_t)saved);
+    atomic_store_explicit(&stats->compaction_status, (int)status, memory_order_relaxed);
+    atomic_store_explicit(&stats->compaction_runs, false, memory_order_relaxed);
+}
+
 simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_options *given, uint64_t *saved_bytes) {
     simdrive_work_options options;
     uint64_t saved = 0;
@@ -362,7 +370,9 @@ simdrive_status simdrive_compact(simdrive_store *store, const simdrive_work_opti
     sdi_place_free(store);
     sdi_mutex_unlock(&store->mutex);
     if (!alone) return SIMDRIVE_ERROR_BUSY;
+    atomic_store_explicit(&store->stats.compaction_runs, true, memory_order_relaxed);
     status = compact(store, &options, &saved);
+    note_end(&store->stats, status, saved);
     sdi_mutex_lock(&store->mutex);
     store->compacting = false;
     sdi_mutex_unlock(&store->mutex);

@@ -23,6 +23,13 @@ static void give_back(simdrive_store *store, sdi_generation *generation) {
                                                     memory_order_release, memory_order_relaxed));
 }
 
+static void add_to_all(simdrive_store *store, sdi_generation *generation) {
+    generation->next_made = atomic_load_explicit(&store->all_generations, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&store->all_generations, &generation->next_made, generation,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
 /* Everything but the pins, which a late reader may be looking at. */
 static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->tail, 0, memory_order_relaxed);
@@ -35,6 +42,7 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->counters.stale_entries, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->counters.live_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->counters.stale_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->counters.publications, 0, memory_order_relaxed);
     generation->file = NULL;
     generation->map_count = 0;
     memset(&generation->file_id, 0, sizeof generation->file_id);
@@ -43,7 +51,8 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->index_users, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->retired, false, memory_order_relaxed);
     atomic_store_explicit(&generation->index_discarded, false, memory_order_relaxed);
-    atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_relaxed);
+    /* Who sees that it lives again sees also that it is not retired (statistics.c). */
+    atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_release);
     generation->next_free = NULL;
 }
 
@@ -61,8 +70,11 @@ sdi_generation *sdi_generation_create(simdrive_store *store) {
             free(generation);
             return NULL;
         }
+        reset(generation);
+        add_to_all(store, generation);
+    } else {
+        reset(generation);
     }
-    reset(generation);
     atomic_fetch_add_explicit(&store->references, 1, memory_order_relaxed);
     return generation;
 }

@@ -260,9 +260,21 @@ static bool look_again(sdi_generation *generation, uint64_t size) {
            info.size != size;
 }
 
+/* Every entry was looked at, those too that a writer has added meanwhile. */
+static void note_opening(sdi_generation *generation, uint64_t began) {
+    sdi_stats *stats = &generation->store->stats;
+    const sdi_counters *counters = &generation->counters;
+    uint64_t walked = atomic_load_explicit(&counters->entries, memory_order_relaxed) +
+                      atomic_load_explicit(&counters->stale_entries, memory_order_relaxed) +
+                      atomic_load_explicit(&counters->tombstones, memory_order_relaxed);
+    atomic_store_explicit(&stats->open_entries_walked, walked, memory_order_relaxed);
+    atomic_store_explicit(&stats->open_ns, sdi_monotonic_ns() - began, memory_order_relaxed);
+    sdi_work_begin(generation, NULL);
+}
+
 simdrive_status sdi_open_generation(sdi_generation *generation) {
     simdrive_store *store = generation->store;
-    uint64_t size = 0;
+    uint64_t size = 0, began = sdi_monotonic_ns();
     simdrive_status status = open_and_lock(generation, &size);
     if (status != SIMDRIVE_OK) return status;
     status = load(generation, size);
@@ -274,6 +286,7 @@ simdrive_status sdi_open_generation(sdi_generation *generation) {
         if (status == SIMDRIVE_OK) status = load(generation, size);
     }
     if (store->options.read_only) store->os->release_length(store->os, generation->file);
+    if (status == SIMDRIVE_OK) note_opening(generation, began);
     return status;
 }
 
@@ -315,6 +328,7 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
     simdrive_store *store = NULL;
     sdi_recovery recovery = {0};
     simdrive_open_options options;
+    uint64_t began = sdi_monotonic_ns();
     simdrive_status status = take_options(NULL, &options);
     options.read_only = true;
     if (status == SIMDRIVE_OK) status = store_create(sdi_os_native(), "", &options, &store);
@@ -330,6 +344,7 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
     atomic_store_explicit(&generation->map_size, size, memory_order_relaxed);
     adopt(generation, &recovery);
     atomic_store_explicit(&store->damaged_tail, size - recovery.tail, memory_order_relaxed);
+    note_opening(generation, began);
     if (holder) simdrive_entry_clone(holder, &generation->nested);
     sdi_generation_publish(generation);
     *out = store;

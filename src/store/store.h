@@ -35,6 +35,7 @@
 #include "index/index.h"
 #include "os/os.h"
 #include "simdrive.h"
+#include "store/stats.h"
 
 enum {
     SDI_PIN_SLOTS = 64,
@@ -42,6 +43,7 @@ enum {
 };
 
 #define SDI_PIN_RETIRED (UINT64_C(1) << 63)
+#define SDI_PIN_COUNT_MASK ((UINT64_C(1) << 48) - 1)
 #define SDI_CHECK_WINDOW (UINT64_C(64) << 20)       /* checked at opening */
 #define SDI_MAP_RESERVE_DEFAULT (UINT64_C(64) << 30)
 #define SDI_QUARANTINE_DEFAULT (UINT64_C(1) << 30)
@@ -86,6 +88,7 @@ typedef struct sdi_counters {
     _Atomic uint64_t stale_entries;
     _Atomic uint64_t live_bytes;
     _Atomic uint64_t stale_bytes;
+    _Atomic uint64_t publications; /* groups of entries that were put in together */
 } sdi_counters;
 
 /* Which entries were replaced while snapshots were being walked: see snapshot.c. */
@@ -106,6 +109,7 @@ typedef struct sdi_generation {
     sdi_index *index;
     sdi_damage_map damage;
     sdi_counters counters;
+    sdi_work work_before; /* of the handle: what a look at this file must leave out (statistics.c) */
 
     _Atomic uint64_t map_size;
     sdi_file *file; /* NULL: a store in memory */
@@ -124,6 +128,7 @@ typedef struct sdi_generation {
     _Atomic bool index_discarded;
     _Atomic unsigned open_slots; /* not yet retired and drained */
     struct sdi_generation *next_free;
+    struct sdi_generation *next_made; /* in the store's list of all; set once */
 } sdi_generation;
 
 /* Buffers of the writer, used again from write to write. */
@@ -177,6 +182,7 @@ struct simdrive_store {
     bool place_has_stream; /* under mutex: taken by a pushed stream */
     uint64_t place_owner;  /* under mutex: thread id */
     sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
+    uint64_t writing_calls; /* under mutex: some of them are timed */
     bool compacting;       /* under mutex */
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
@@ -198,6 +204,8 @@ struct simdrive_store {
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
     _Atomic(sdi_generation *) free_generations;
+    _Atomic(sdi_generation *) all_generations; /* that were ever made; only added to */
+    sdi_stats stats;
 };
 
 /* --- generation.c ------------------------------------------------------------------------------------------------ */
@@ -490,6 +498,12 @@ simdrive_status sdi_snapshot_next(sdi_snapshot *snapshot, sdi_record *records, s
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
 simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *records, size_t *count);
 
+/* --- statistics.c ------------------------------------------------------------------------------------------------ */
+
+/* Before a generation is published: what is in it now was not written through this handle, but for what was written to
+ * the one that it replaces (NULL: none). */
+void sdi_work_begin(sdi_generation *generation, const sdi_generation *replaced);
+
 /* --- small things ------------------------------------------------------------------------------------------------ */
 
 /* For a failure that is not the operating system's: clears its number. Returns `status`. */
@@ -510,9 +524,12 @@ simdrive_status sdi_report_progress(const simdrive_work_options *options, uint64
 void sdi_give_report(simdrive_report *known, simdrive_report *out);
 simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out);
 
+/* Only one thread at a time may change a counter. Who has seen the change sees also what was done before it: so
+ * statistics.c knows when it has looked into the middle of a publication. */
 static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_relaxed);
+    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);
 }
+
 
 #endif

@@ -76,9 +76,11 @@ simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation,
 }
 
 simdrive_status sdi_sync_file(simdrive_store *store, sdi_generation *generation, uint64_t tail) {
+    uint64_t began = sdi_monotonic_ns();
     simdrive_status status = store->os->sync(store->os, generation->file);
     if (status == SIMDRIVE_OK && store->folder_unsynced)
         status = store->os->sync_folder_of(store->os, store->real_path);
+    sdi_histogram_record(&store->stats.sync, sdi_monotonic_ns() - began);
     if (status != SIMDRIVE_OK) {
         sdi_poison(store);
         return status;
