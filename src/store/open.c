@@ -260,13 +260,10 @@ static bool look_again(sdi_generation *generation, uint64_t size) {
            info.size != size;
 }
 
-/* Every entry was looked at, those too that a writer has added meanwhile. */
+/* Every entry was looked at that no saved index told of, those too that a writer has added meanwhile. */
 static void note_opening(sdi_generation *generation, uint64_t began) {
     sdi_stats *stats = &generation->store->stats;
-    const sdi_counters *counters = &generation->counters;
-    uint64_t walked = atomic_load_explicit(&counters->entries, memory_order_relaxed) +
-                      atomic_load_explicit(&counters->stale_entries, memory_order_relaxed) +
-                      atomic_load_explicit(&counters->tombstones, memory_order_relaxed);
+    uint64_t walked = sdi_entries_in_file(generation) - generation->store->saved.entries;
     atomic_store_explicit(&stats->open_entries_walked, walked, memory_order_relaxed);
     atomic_store_explicit(&stats->open_ns, sdi_monotonic_ns() - began, memory_order_relaxed);
     sdi_work_begin(generation, NULL);

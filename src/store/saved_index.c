@@ -233,7 +233,8 @@ bool sdi_saved_index_load(sdi_generation *generation, uint64_t size) {
     simdrive_store *store = generation->store;
     const simdrive_open_options *options = &store->options;
     saved_header header;
-    atomic_store_explicit(&store->saved.tail, 0, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.index_saved_tail, 0, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.open_from_saved_index, false, memory_order_relaxed);
     store->saved.entries = 0;
     if (options->saved_index == SIMDRIVE_SAVED_INDEX_OFF || options->verify_all || size < SDI_ENTRY_MIN) return false;
     int os_error = sdi_get_os_error();
@@ -243,7 +244,8 @@ bool sdi_saved_index_load(sdi_generation *generation, uint64_t size) {
     if (!used) return false;
     if (sdi_tail(generation) < size) generation->damage.kind = SIMDRIVE_DAMAGE_TAIL;
     store->saved.entries = header.entries + header.tombstones + header.stale_entries;
-    atomic_store_explicit(&store->saved.tail, header.tail, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.index_saved_tail, header.tail, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.open_from_saved_index, true, memory_order_relaxed);
     return true;
 }
 
@@ -317,14 +319,14 @@ static bool name_is_ours(const sdi_os *os, const char *path) {
 
 /* Unless the store was compacted in between. */
 static void note_saved(const save_job *job, const saved_header *header) {
-    sdi_saved_index *saved = &job->store->saved;
-    sdi_mutex_lock(&job->store->mutex);
-    if (sdi_is_current(job->store, job->generation)) {
-        saved->entries = header->entries + header->tombstones + header->stale_entries;
-        atomic_store_explicit(&saved->tail, header->tail, memory_order_relaxed);
+    simdrive_store *store = job->store;
+    sdi_mutex_lock(&store->mutex);
+    if (sdi_is_current(store, job->generation)) {
+        store->saved.entries = header->entries + header->tombstones + header->stale_entries;
+        atomic_store_explicit(&store->stats.index_saved_tail, header->tail, memory_order_relaxed);
     }
-    sdi_mutex_unlock(&job->store->mutex);
-    atomic_fetch_add_explicit(&saved->saves, 1, memory_order_relaxed);
+    sdi_mutex_unlock(&store->mutex);
+    atomic_fetch_add_explicit(&store->stats.index_saves, 1, memory_order_relaxed);
 }
 
 static simdrive_status save_as(save_job *job, const char *temporary, const char *path) {
@@ -387,7 +389,7 @@ void sdi_saved_index_begin(simdrive_store *store, const sdi_generation *generati
     sdi_mutex_lock(&store->mutex);
     if (saved->last_ns != 0) { /* what there is, is of the file that was compacted away */
         saved->entries = 0;
-        atomic_store_explicit(&saved->tail, 0, memory_order_relaxed);
+        atomic_store_explicit(&store->stats.index_saved_tail, 0, memory_order_relaxed);
     }
     sdi_mutex_unlock(&store->mutex);
     saved->last_ns = sdi_monotonic_ns();
@@ -419,7 +421,7 @@ void sdi_saved_index_end(simdrive_store *store) {
     if (saved->thread_started) sdi_thread_join(&saved->thread);
     saved->thread_started = false;
     if (!may_save(store, generation)) return;
-    uint64_t saved_tail = atomic_load_explicit(&saved->tail, memory_order_relaxed), tail = sdi_tail(generation);
+    uint64_t saved_tail = atomic_load_explicit(&store->stats.index_saved_tail, memory_order_relaxed), tail = sdi_tail(generation);
     bool always = store->options.saved_index == SIMDRIVE_SAVED_INDEX_ALWAYS;
     bool slow = is_slow(sdi_entries_in_file(generation) - saved->entries, tail - saved_tail);
     if (tail > 0 && (always ? tail != saved_tail : slow)) save(store);

@@ -157,9 +157,7 @@ typedef struct sdi_request {
 
 /* What a writer knows of the saved index: see saved_index.c. */
 typedef struct sdi_saved_index {
-    _Atomic uint64_t tail;  /* that it covers; 0: there is none */
-    _Atomic uint64_t saves;
-    uint64_t entries;       /* of any kind, that it covers */
+    uint64_t entries;       /* of any kind, that it covers; its tail is in `stats` */
     uint64_t next;          /* writer: entries in the file at which to think of saving; UINT64_MAX: never */
     uint64_t last_ns;       /* writer: when it was saved last, or the store opened */
     sdi_thread thread;
@@ -530,6 +528,5 @@ static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);
 }
-
 
 #endif
