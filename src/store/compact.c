@@ -345,6 +345,7 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
     if (status != SIMDRIVE_OK) sdi_poison(store);
     store->folder_unsynced = false;
     if (status == SIMDRIVE_OK) atomic_store_explicit(&store->durable_tail, sdi_tail(to), memory_order_relaxed);
+    to->born_tail = sdi_tail(to);
     sdi_generation_publish(to);
     sdi_generation_retire(from);
     return status;

@@ -4,6 +4,7 @@
  *   1  The path names another file than the one that is open: the writer has compacted. The new file is opened like
  *      any, and becomes the current generation; what was taken from the old one stays valid.
  *   2  The file is longer than it was: what was appended is found from its end, and put into the index, oldest first.
+ *      All of it is published at once, so that who walks meanwhile sees batches whole, too.
  *   3  Otherwise nothing has happened, and one look at the path was all it cost.
  *
  * A look at a file that is being written may fall into the middle of a batch: some of it is in, and its first link is
@@ -43,27 +44,37 @@ static simdrive_status collect_added(const uint8_t *file, uint64_t from, uint64_
     return SIMDRIVE_OK;
 }
 
-/* Publishes them oldest first, in groups, each of which ends at a tail that was one. */
+/* Publishes them oldest first: put in groups, for room in the index is made for each as if all of its keys were new; in
+ * one publication, for a group may end within a batch. When memory runs out, what is in stays: it cannot be taken back,
+ * and the next refresh goes on behind it. */
 static simdrive_status publish_added(sdi_generation *generation, const added_entries *added) {
     uint64_t hashes[ADD_GROUP], ends[ADD_GROUP], sizes[ADD_GROUP], replaced[ADD_GROUP];
     const sdi_published entries = {hashes, ends, sizes, replaced};
     const uint8_t *file = sdi_base(generation);
+    simdrive_status status = SIMDRIVE_OK;
+    uint64_t reached = sdi_tail(generation);
     for (size_t left = added->count; left > 0;) {
         size_t count = left < ADD_GROUP ? left : ADD_GROUP;
         for (size_t i = 0; i < count; i++) {
             sdi_record record;
-            if (!sdi_decode(file, added->ends[left - 1 - i], &record)) return SIMDRIVE_ERROR_CORRUPT;
+            if (!sdi_decode(file, added->ends[left - 1 - i], &record)) {
+                status = SIMDRIVE_ERROR_CORRUPT;
+                goto out;
+            }
             hashes[i] = record.key_hash;
             ends[i] = record.end;
             sizes[i] = record.tombstone ? 0 : sdi_record_size(&record);
         }
-        simdrive_status status = sdi_superseded_reserve(generation, count);
+        status = sdi_superseded_reserve(generation, count);
         if (status == SIMDRIVE_OK) status = sdi_index_reserve(generation->index, hashes, count);
-        if (status != SIMDRIVE_OK) return status;
-        sdi_publish_entries(generation, &entries, count, ends[count - 1] + SDI_METADATA_SIZE);
+        if (status != SIMDRIVE_OK) goto out;
+        sdi_publish_part(generation, &entries, count);
+        reached = ends[count - 1] + SDI_METADATA_SIZE;
         left -= count;
     }
-    return SIMDRIVE_OK;
+out:
+    sdi_publish_entries(generation, &entries, 0, reached);
+    return status;
 }
 
 static simdrive_status add(sdi_generation *generation, uint64_t size) {
@@ -76,6 +87,7 @@ static simdrive_status add(sdi_generation *generation, uint64_t size) {
     if (status == SIMDRIVE_OK) status = collect_added(sdi_base(generation), new_tail, tail, &added);
     if (status == SIMDRIVE_OK) status = publish_added(generation, &added);
     free(added.ends);
+    store->refresh_incomplete = status != SIMDRIVE_OK;
     atomic_store_explicit(&store->damaged_tail, size > sdi_tail(generation) ? size - sdi_tail(generation) : 0,
                           memory_order_relaxed);
     return status;
@@ -124,7 +136,8 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
         return status;
     }
     uint64_t tail = sdi_tail(generation);
-    uint64_t known = tail + atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    uint64_t known = tail;
+    if (!store->refresh_incomplete) known += atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
     if (named.size == known) return SIMDRIVE_OK;
     os->share_length(os, generation->file);
     status = sdi_keep_up(generation, known);
@@ -133,14 +146,50 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
     return status;
 }
 
+/* The current generation's file was replaced before all of it was seen; or it has all been seen. */
+static simdrive_status read_to_end(sdi_generation *generation) {
+    simdrive_store *store = generation->store;
+    uint64_t damaged = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    bool incomplete = store->refresh_incomplete; /* both are those of the current generation */
+    store->os->share_length(store->os, generation->file);
+    simdrive_status status = sdi_keep_up(generation, sdi_tail(generation));
+    store->os->release_length(store->os, generation->file);
+    atomic_store_explicit(&store->damaged_tail, damaged, memory_order_relaxed);
+    store->refresh_incomplete = incomplete;
+    return status;
+}
+
+/* A writer is what others follow; bytes in memory, a store as it was, and one damaged in its middle do not grow. */
+bool sdi_can_follow(const sdi_generation *generation) {
+    const simdrive_open_options *options = &generation->store->options;
+    return options->read_only && options->at_offset == 0 && generation->file &&
+           generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL;
+}
+
+simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced) {
+    bool changed = false;
+    *replaced = !sdi_is_current(store, generation); /* before the tail, which is final then */
+    *tail = sdi_tail(generation);
+    if (atomic_load(&store->closed) || !sdi_can_follow(generation)) return SIMDRIVE_OK;
+    /* In the place of who refreshes, so that no other refresh is at work when the tail is looked at. */
+    simdrive_status status = sdi_place_take_for_refresh(store);
+    if (status != SIMDRIVE_OK) return status;
+    if (!*replaced) status = refresh(store, &changed);
+    *replaced = !sdi_is_current(store, generation);
+    if (status == SIMDRIVE_OK && *replaced) status = read_to_end(generation);
+    *tail = sdi_tail(generation);
+    sdi_place_leave(store);
+    return status;
+}
+
 simdrive_status simdrive_refresh(simdrive_store *store, bool *changed) {
     bool moved = false;
     if (changed) *changed = false;
     if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
-    /* A writer is what others follow; bytes in memory, and a store damaged in its middle, do not grow. */
-    if (!store->options.read_only || !generation->file || generation->damage.kind > SIMDRIVE_DAMAGE_TAIL)
-        return SIMDRIVE_OK;
+    sdi_pin *pin = sdi_pin_current(store);
+    bool follows = sdi_can_follow(pin->generation);
+    sdi_unpin(pin, 1);
+    if (!follows) return SIMDRIVE_OK;
     simdrive_status status = sdi_place_take_for_refresh(store);
     if (status != SIMDRIVE_OK) return status;
     status = refresh(store, &moved);

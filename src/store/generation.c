@@ -39,6 +39,7 @@ static void reset(sdi_generation *generation) {
     generation->map_count = 0;
     memset(&generation->file_id, 0, sizeof generation->file_id);
     memset(&generation->nested, 0, sizeof generation->nested);
+    generation->sequence = generation->born_tail = 0;
     atomic_store_explicit(&generation->snapshots, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->index_users, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->retired, false, memory_order_relaxed);
@@ -121,13 +122,16 @@ simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
 }
 
 void sdi_generation_publish(sdi_generation *generation) {
+    simdrive_store *store = generation->store;
+    generation->sequence = atomic_load_explicit(&store->sequence, memory_order_relaxed) + 1;
     /* A reader that saw this struct in an earlier life may pin it between these two lines, and finds it complete. */
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
         atomic_store_explicit(&generation->pins[i].word, 0, memory_order_release);
-    atomic_store_explicit(&generation->store->current, generation, memory_order_release);
+    atomic_store_explicit(&store->current, generation, memory_order_release);
+    atomic_store_explicit(&store->sequence, generation->sequence, memory_order_release);
 }
 
-static void free_damage(sdi_damage_map *damage) {
+void sdi_damage_free(sdi_damage_map *damage) {
     free(damage->runs);
     free(damage->repairs);
     free(damage->corrupt);
@@ -137,7 +141,7 @@ static void free_damage(sdi_damage_map *damage) {
 void sdi_generation_forget(sdi_generation *generation) {
     sdi_index_destroy(generation->index);
     generation->index = NULL;
-    free_damage(&generation->damage);
+    sdi_damage_free(&generation->damage);
 }
 
 static void drain(sdi_generation *generation) {
@@ -214,6 +218,7 @@ void sdi_store_unref(simdrive_store *store) {
         generation = next;
     }
     free_scratch(&store->scratch);
+    sdi_condition_destroy(&store->changed);
     sdi_condition_destroy(&store->sync_wanted);
     sdi_condition_destroy(&store->place_free);
     sdi_mutex_destroy(&store->mutex);
