@@ -63,8 +63,9 @@
  *
  *   Every function may be called from every thread at any time on the same store, with these exceptions,
  *   which are the caller's to keep: a store must not be closed while another call on it is running; one
- *   `simdrive_entry`, `simdrive_iterator`, `simdrive_reader`, `simdrive_stream` or `simdrive_session` object
- *   is used by one thread at a time (it may move from thread to thread).
+ *   `simdrive_entry`, `simdrive_iterator`, `simdrive_reader`, `simdrive_stream`, `simdrive_session`,
+ *   `simdrive_changes` or `simdrive_history` object is used by one thread at a time (it may move from thread to
+ *   thread). A simdrive_changes_next() that waits is a call on its store.
  *
  * OWNERSHIP
  *
@@ -312,8 +313,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_refresh(simdrive_store
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_wait(simdrive_store *store, uint64_t known,
                                                                uint32_t timeout_ms);
 
-/* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers and sessions
- * taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
+/* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers, sessions, changes
+ * and histories taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
  * Returns the status of that sync; the handle is gone in any case. */
 SIMDRIVE_API simdrive_status simdrive_close(simdrive_store *store);
 
