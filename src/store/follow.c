@@ -9,7 +9,8 @@
  *
  * A look at a file that is being written may fall into the middle of a batch: some of it is in, and its first link is
  * made true just while the look lasts. Then the file is longer at the end of the look than at its beginning, for all
- * of a batch is in before it is published; so the look is repeated until the length stays (keep_up).
+ * of a batch is in before it is published; so the look is repeated until the length stays (keep_up). Only then anything
+ * is shown, for other threads look at this handle all the time.
  *
  * Bytes behind the tail may be taken back by the writer. So the file's length is shared while they are looked at.
  */
@@ -37,11 +38,11 @@ static simdrive_status collect_added(const uint8_t *file, uint64_t from, uint64_
             added->ends = ends;
             added->capacity = capacity;
         }
-        if (!sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return SIMDRIVE_ERROR_CORRUPT;
+        if (from < SDI_ENTRY_MIN || !sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return SIMDRIVE_ERROR_CORRUPT;
         added->ends[added->count++] = record.end;
         from = record.prev;
     }
-    return SIMDRIVE_OK;
+    return from == tail ? SIMDRIVE_OK : SIMDRIVE_ERROR_CORRUPT; /* taken back, and something else written there */
 }
 
 /* Publishes them oldest first: put in groups, for room in the index is made for each as if all of its keys were new; in
@@ -77,15 +78,22 @@ out:
     return status;
 }
 
-static simdrive_status add(sdi_generation *generation, uint64_t size) {
-    simdrive_store *store = generation->store;
-    uint64_t tail = sdi_tail(generation), new_tail = tail;
-    added_entries added = {0};
+/* Looks for the last entry behind `*tail`, which was found before, and moves that there. */
+static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t *tail) {
+    uint64_t found = *tail;
     simdrive_status status = sdi_generation_map(generation, size);
     if (status == SIMDRIVE_OK)
-        status = sdi_recover_added(sdi_base(generation), tail, size, store->checksum, &new_tail);
-    if (status == SIMDRIVE_OK) status = collect_added(sdi_base(generation), new_tail, tail, &added);
-    if (status == SIMDRIVE_OK) status = publish_added(generation, &added);
+        status = sdi_recover_added(sdi_base(generation), *tail, size, generation->store->checksum, &found);
+    *tail = found;
+    return status;
+}
+
+/* Adds what is between the generation's tail and `tail`, in a file of `size` bytes. */
+static simdrive_status add(sdi_generation *generation, uint64_t tail, uint64_t size) {
+    simdrive_store *store = generation->store;
+    added_entries added = {0};
+    simdrive_status status = collect_added(sdi_base(generation), tail, sdi_tail(generation), &added);
+    if (status == SIMDRIVE_OK && added.count > 0) status = publish_added(generation, &added);
     free(added.ends);
     store->refresh_incomplete = status != SIMDRIVE_OK;
     atomic_store_explicit(&store->damaged_tail, size > sdi_tail(generation) ? size - sdi_tail(generation) : 0,
@@ -95,17 +103,21 @@ static simdrive_status add(sdi_generation *generation, uint64_t size) {
 
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
     simdrive_store *store = generation->store;
+    uint64_t known = size, tail = sdi_tail(generation);
     for (unsigned look = 0; look < LOOKS; look++) {
         sdi_file_info info;
         simdrive_status status = store->os->info(store->os, generation->file, &info);
-        if (status != SIMDRIVE_OK || info.size == size) return status;
+        if (status != SIMDRIVE_OK) return status;
+        if (info.size == size) break;
         size = info.size;
         /* A file below its tail was cut by somebody who is no writer of ours. */
         if (size < sdi_tail(generation)) return sdi_refuse(SIMDRIVE_ERROR_IO);
-        if (size > sdi_tail(generation)) status = add(generation, size);
+        /* What was found and is gone again, a writer has taken back. */
+        if (size < tail) tail = sdi_tail(generation);
+        if (size > tail) status = find(generation, size, &tail);
         if (status != SIMDRIVE_OK) return status;
     }
-    return SIMDRIVE_OK;
+    return size != known ? add(generation, tail, size) : SIMDRIVE_OK;
 }
 
 /* --- the new file ------------------------------------------------------------------------------------------------- */

@@ -68,8 +68,11 @@ sdi_generation *sdi_generation_create(simdrive_store *store) {
     return generation;
 }
 
-static uint64_t wanted_map_size(const simdrive_store *store, uint64_t size) {
-    if (store->options.read_only) return size;
+/* Readers map what is there; those that follow a writer, twice as much from the second time on, for the number of maps
+ * is limited. */
+static uint64_t wanted_map_size(const sdi_generation *generation, uint64_t size, uint64_t modest) {
+    const simdrive_store *store = generation->store;
+    if (store->options.read_only) return generation->map_count == 0 ? size : modest;
     if (store->options.map_reserve_bytes > size) return store->options.map_reserve_bytes;
     if (store->options.map_reserve_bytes == 0 && SDI_MAP_RESERVE_DEFAULT / MAP_GROWTH > size)
         return SDI_MAP_RESERVE_DEFAULT;
@@ -106,7 +109,7 @@ simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
     if (size <= atomic_load_explicit(&generation->map_size, memory_order_relaxed)) return SIMDRIVE_OK;
     /* Address space may be short, or the system unable to map beyond the file: then ask for less. */
     uint64_t modest = size + (size > MODEST_RESERVE ? size : MODEST_RESERVE);
-    const uint64_t wanted[] = {wanted_map_size(generation->store, size), modest, size};
+    const uint64_t wanted[] = {wanted_map_size(generation, size, modest), modest, size};
     simdrive_status status = SIMDRIVE_ERROR_NO_MEMORY;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         if (wanted[i] > SIZE_MAX / 2 || (i > 0 && wanted[i] >= wanted[0])) continue;

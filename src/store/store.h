@@ -327,7 +327,7 @@ bool sdi_can_follow(const sdi_generation *generation);
  * case `tail` is one between two appends, never within a batch. */
 simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced);
 
-/* Adds what a writer in another process has appended, until the file's length stays; it was `size` at the last look.
+/* Adds what a writer in another process has appended, once the file's length stays; it was `size` at the last look.
  * The length is shared. */
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size);
 

@@ -11,7 +11,9 @@
 
 #include "builder.h"
 #include "check.h"
+#include "fault_os.h"
 #include "files.h"
+#include "store/store.h"
 #include "stores.h"
 
 typedef struct bench {
@@ -143,6 +145,25 @@ static void a_reader_moves_to_the_compacted_file(void **state) {
     simdrive_entry_release(&held);
     CHECK_OK(simdrive_close(reader));
     CHECK_OK(simdrive_close(writer));
+}
+
+/* The maps of a generation are limited in number, and cannot always be made longer where they are. */
+static void a_reader_may_refresh_any_number_of_times(void **state) {
+    bench *b = *state;
+    test_context("many refreshes without growing maps");
+    enum { COUNT = 500 };
+    sdi_fault_os *faults = sdi_fault_os_create(); /* whose maps never grow */
+    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
+    simdrive_store *writer = test_open(b->path), *reader = NULL;
+    CHECK_OK(sdi_open_with_os(sdi_fault_os_table(faults), b->path, &options, &reader));
+    for (uint64_t i = 1; i <= COUNT; i++) {
+        write_number(writer, i, i);
+        CHECK(refreshed(reader));
+        check_number(reader, i, i);
+    }
+    CHECK_OK(simdrive_close(reader));
+    CHECK_OK(simdrive_close(writer));
+    sdi_fault_os_destroy(faults);
 }
 
 static void refresh_is_nothing_where_nothing_can_change(void **state) {
@@ -282,6 +303,7 @@ int main(void) {
         FOLLOW_TEST(a_reader_sees_what_was_written_after_refresh_only),
         FOLLOW_TEST(many_entries_at_once_are_followed),
         FOLLOW_TEST(a_reader_moves_to_the_compacted_file),
+        FOLLOW_TEST(a_reader_may_refresh_any_number_of_times),
         FOLLOW_TEST(refresh_is_nothing_where_nothing_can_change),
         FOLLOW_TEST(a_cut_or_missing_file_is_an_error),
         FOLLOW_TEST(readers_see_whole_batches_only),
