@@ -5,6 +5,9 @@
  *      any, and becomes the current generation; what was taken from the old one stays valid.
  *   2  The file is longer than it was: what was appended is found from its end, and put into the index, oldest first.
  *      All of it is published at once, so that who walks meanwhile sees batches whole, too.
+ *      Bytes behind the tail may become entries without the file getting longer: the last thing that is written of a
+ *      batch is its first link, and of the first entry its first bytes. So as long as there are such bytes, it is looked
+ *      whether links lead from the file's end to the tail now that did not before.
  *   3  Otherwise nothing has happened, and one look at the path was all it cost.
  *
  * A look at a file that is being written may fall into the middle of a batch: some of it is in, and its first link is
@@ -78,12 +81,28 @@ out:
     return status;
 }
 
+/* Whether the file up to `size` has all that makes its last bytes entries, but perhaps for their checksums. */
+static bool is_linked(const sdi_generation *generation, uint64_t size) {
+    return sdi_leads_to(sdi_base(generation), size, sdi_tail(generation));
+}
+
+/* Whether bytes behind the tail, which were no entries in a file of `size` bytes, may be some now. */
+static bool was_completed(const sdi_generation *generation, uint64_t size) {
+    const simdrive_store *store = generation->store;
+    sdi_file_info info;
+    return size > sdi_tail(generation) && !store->tail_was_linked &&
+           store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK && info.size == size &&
+           is_linked(generation, size);
+}
+
 /* Looks for the last entry behind `*tail`, which was found before, and moves that there. */
 static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t *tail) {
     uint64_t found = *tail;
     simdrive_status status = sdi_generation_map(generation, size);
-    if (status == SIMDRIVE_OK)
-        status = sdi_recover_added(sdi_base(generation), *tail, size, generation->store->checksum, &found);
+    if (status != SIMDRIVE_OK) return status;
+    /* Before the search: a link that is made true meanwhile is then one that was not there. */
+    generation->store->tail_was_linked = is_linked(generation, size);
+    status = sdi_recover_added(sdi_base(generation), *tail, size, generation->store->checksum, &found);
     *tail = found;
     return status;
 }
@@ -124,6 +143,7 @@ simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
 
 static simdrive_status move_to_new_file(simdrive_store *store, sdi_generation *from) {
     sdi_generation *to = sdi_generation_create(store);
+    store->tail_was_linked = false; /* nothing was looked at in it */
     simdrive_status status = to ? sdi_open_generation(to) : SIMDRIVE_ERROR_NO_MEMORY;
     if (status != SIMDRIVE_OK) {
         int os_error = sdi_get_os_error();
@@ -150,8 +170,9 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
     uint64_t tail = sdi_tail(generation);
     uint64_t known = tail;
     if (!store->refresh_incomplete) known += atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
-    if (named.size == known) return SIMDRIVE_OK;
+    if (named.size == known && known == tail) return SIMDRIVE_OK;
     os->share_length(os, generation->file);
+    if (was_completed(generation, known)) known = tail;
     status = sdi_keep_up(generation, known);
     os->release_length(os, generation->file);
     *changed = sdi_tail(generation) != tail;
@@ -162,12 +183,13 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
 static simdrive_status read_to_end(sdi_generation *generation) {
     simdrive_store *store = generation->store;
     uint64_t damaged = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
-    bool incomplete = store->refresh_incomplete; /* both are those of the current generation */
+    bool incomplete = store->refresh_incomplete, linked = store->tail_was_linked; /* of the current generation, all */
     store->os->share_length(store->os, generation->file);
     simdrive_status status = sdi_keep_up(generation, sdi_tail(generation));
     store->os->release_length(store->os, generation->file);
     atomic_store_explicit(&store->damaged_tail, damaged, memory_order_relaxed);
     store->refresh_incomplete = incomplete;
+    store->tail_was_linked = linked;
     return status;
 }
 

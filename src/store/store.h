@@ -188,6 +188,7 @@ struct simdrive_store {
     unsigned waiting;          /* under mutex: those who sleep until something changes (wait.c) */
     sdi_condition changed;
     bool refresh_incomplete; /* place of a reader: memory ran out before all that was found was in */
+    bool tail_was_linked;    /* the same: bytes behind the tail had all their links when they were looked at last */
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
     _Atomic(sdi_generation *) free_generations;
