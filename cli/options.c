@@ -84,7 +84,8 @@ static bool set_since(const char *argument, sdi_cli_options *options) {
     if (parse_digits(argument, length, 10, &options->since.offset) &&
         parse_digits(check, strlen(check), 16, &options->since.check))
         return true;
-    sdi_cli_usage_error(NULL, "--since '%s' is no position; give OFFSET or OFFSET:CHECK, as watch prints them", argument);
+    sdi_cli_usage_error(NULL, "--since '%s' is no position; give OFFSET or OFFSET:CHECK, as watch prints them",
+                        argument);
     return false;
 }
 

@@ -283,10 +283,9 @@ typedef enum simdrive_damage {
  * Never changes an existing file, damaged or not (section 2); an empty or all-zero file is an empty store.
  * A writer holds the store's lock until it closes. A damaged tail is not an error: see simdrive_info.
  *
- * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no intact entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is something
- * else and was left alone; ERROR_CORRUPT, the
- * chain is broken in its middle and the store was to be opened for writing (reading is possible: read_only);
- * ERROR_NO_SUCH_FILE, ERROR_EXISTS, ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
+ * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no intact entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is
+ * something else and was left alone; ERROR_CORRUPT, the chain is broken in its middle and the store was to be opened
+ * for writing (reading is possible: read_only); ERROR_NO_SUCH_FILE, ERROR_EXISTS, ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
  *
  * Cost: one look at each entry's metadata, newest to oldest, and the checksums of the last 64 MiB. Time in
  * proportion to the file's bytes when the tail is damaged. Memory: 10 to 16 bytes for each key. */
@@ -308,8 +307,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_refresh(simdrive_store
 /* Waits until there is more, or else, than at the tail `known` (simdrive_tail()): OK then, and a read-only handle has
  * been refreshed; END when `timeout_ms` passed first (0: does not wait; UINT32_MAX: no limit), or at once for a store
  * that cannot change: in memory, opened with `at_offset`, damaged in its middle. On a read-only handle errors are those
- * of simdrive_refresh(). Woken by the system where it can tell that a file changes, and looks once a second in any case;
- * otherwise it looks at intervals of 100 ms. Takes no writer's place. */
+ * of simdrive_refresh(). Woken by the system where it can tell that a file changes, and looks once a second in any
+ * case; otherwise it looks at intervals of 100 ms. Takes no writer's place. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_wait(simdrive_store *store, uint64_t known,
                                                                uint32_t timeout_ms);
 
@@ -858,8 +857,8 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_begin(simdrive
  *
  * COMPACTED, once, after the last event of a file that was compacted away: the next call goes on in the new file.
  * `event->position` is where, when that is known (on the handle that has compacted, and once since the last call):
- * nothing is missed. Otherwise its offset is 0: all that is in the new file follows, since it cannot be told which of it
- * is new; of keys that were deleted meanwhile nothing may be told, so begin with an empty picture.
+ * nothing is missed. Otherwise its offset is 0: all that is in the new file follows, since it cannot be told which of
+ * it is new; of keys that were deleted meanwhile nothing may be told, so begin with an empty picture.
  *
  * ERROR_CORRUPT when an entry's checksum is wrong: `event` has its key hash and position; the next call passes over it.
  * ERROR_STALE_OFFSET when the links that led there do not any more: others have changed the file; begin anew. On a

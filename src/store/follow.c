@@ -6,8 +6,8 @@
  *   2  The file is longer than it was: what was appended is found from its end, and put into the index, oldest first.
  *      All of it is published at once, so that who walks meanwhile sees batches whole, too.
  *      Bytes behind the tail may become entries without the file getting longer: the last thing that is written of a
- *      batch is its first link, and of the first entry its first bytes. So as long as there are such bytes, it is looked
- *      whether links lead from the file's end to the tail now that did not before.
+ *      batch is its first link, and of the first entry its first bytes. So as long as there are such bytes, it is
+ *      looked whether links lead from the file's end to the tail now that did not before.
  *   3  Otherwise nothing has happened, and one look at the path was all it cost.
  *
  * A look at a file that is being written may fall into the middle of a batch: some of it is in, and its first link is

@@ -170,7 +170,7 @@ struct simdrive_store {
     bool compacting;       /* under mutex */
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
-    sdi_crc_kind checksum;        /* writer */
+    _Atomic(sdi_crc_kind) checksum; /* place; others take it for a hint of which to try first */
     _Atomic bool closed; /* only what was taken out of the store is left: nothing can be pinned any more */
     _Atomic bool poisoned;
     _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing */
