@@ -285,7 +285,8 @@ typedef enum simdrive_damage {
  *
  * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no intact entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is
  * something else and was left alone; ERROR_CORRUPT, the chain is broken in its middle and the store was to be opened
- * for writing (reading is possible: read_only); ERROR_NO_SUCH_FILE, ERROR_EXISTS, ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
+ * for writing (reading is possible: read_only); ERROR_NO_SUCH_FILE, ERROR_EXISTS,
+ * ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
  *
  * Cost: one look at each entry's metadata, newest to oldest, and the checksums of the last 64 MiB. Time in
  * proportion to the file's bytes when the tail is damaged. Memory: 10 to 16 bytes for each key. */
