@@ -53,5 +53,7 @@ sdi_cli_exit sdi_cli_verify(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_salvage(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_backup(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_bench(const sdi_cli *cli);
+sdi_cli_exit sdi_cli_watch(const sdi_cli *cli);
+sdi_cli_exit sdi_cli_history(const sdi_cli *cli);
 
 #endif

@@ -49,7 +49,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "first byte is printed. With -b the value is streamed through a buffer of that size instead, for values "
             "larger than memory; damage is then found at the end, and told by exit status 4.\n\n"
             "A binary value is not printed to a terminal unless -f is given.",
-        .options = KEY_OPTIONS | SDI_CLI_BIT(BUFFER_SIZE) | SDI_CLI_BIT(FORCE),
+        .options = KEY_OPTIONS | SDI_CLI_BIT(BUFFER_SIZE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = 1,
         .run = sdi_cli_read,
@@ -150,7 +150,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
                 "\"live_bytes\", \"stale_bytes\", \"compaction_savings\", \"damaged_tail_bytes\", \"corrupt_entries\" "
                 "(found at opening), \"alignment\", \"index_bytes\", \"checksum\" (\"crc32c\" or \"crc32\"), "
                 "\"damage\" (\"none\", \"tail\", \"middle\" or \"ambiguous\"), \"version\".",
-        .options = SDI_CLI_BIT(JSON),
+        .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_info,
         .examples = {{"simdrive data.store info", "for people"},
                      {"simdrive data.store info --json | jq .compaction_savings", "for programs"}},
@@ -189,7 +189,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .description = "With a wrong checksum the exit status is 4.",
         .json = "One object: \"key\", \"key_hash\", \"size\", \"total_size\", \"start\", \"end\", \"prev_offset\", "
                 "\"checksum\" (a number), \"checksum_valid\".",
-        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON),
+        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = 1,
         .run = sdi_cli_metadata,
@@ -202,7 +202,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .description = "The exit status is 0 when all are there, otherwise 1. With -q nothing is printed.",
         .json = "One object: \"keys\" (a list of objects with \"key\", \"key_hash\", \"exists\"), \"found\", "
                 "\"missing\".",
-        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON),
+        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = SDI_CLI_MANY,
         .run = sdi_cli_exists,
@@ -217,10 +217,50 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "it. The format keeps no keys, only their hashes; known are those of files stored by import.",
         .json = "One object on each line: \"key_hash\", \"size\", \"start\"; \"key\" where it is known; \"namespace\" "
                 "where it has one; \"manifest\" (true) for what import keeps about a tree.",
-        .options = SDI_CLI_BIT(JSON),
+        .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_list,
         .examples = {{"simdrive data.store list | sort -k2,2nr | head", "the largest values"},
                      {"simdrive site.store list --json | jq -r .key", "the paths of imported files"}},
+    },
+    {
+        .name = "history",
+        .operands = "KEY",
+        .summary = "list the versions of a key, newest to oldest",
+        .description =
+            "Deletes are versions, too. Columns: tail, operation, size, and what is to be said of it: live (what read "
+            "gives), damaged, reclaimed (its space was given back). With --at TAIL the commands that read show a "
+            "store in which that version is the newest. Versions go with the next compact.",
+        .json = "One object on each line: \"operation\" (\"put\" or \"delete\"), \"offset\" (the tail behind "
+                "it), \"size\", \"checksum\" (a number), \"live\", \"damaged\", \"reclaimed\".",
+        .options = KEY_OPTIONS | SDI_CLI_BIT(AT) | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 1,
+        .run = sdi_cli_history,
+        .examples = {{"simdrive notes.store history draft", "when was it written?"},
+                     {"simdrive notes.store read --at 4184 draft", "the version that history shows at 4184"}},
+    },
+    {
+        .name = "watch",
+        .operands = "",
+        .summary = "print each write and delete as it is made",
+        .description =
+            "One line for each, at once: tail, operation, key hash, size. Begins with what is written from now on; "
+            "with --since behind a position that was printed before, or at the beginning (--since 0). When that is no "
+            "position of the store any more, for it was compacted, the exit status is 6: begin anew.\n\n"
+            "A line that says compacted tells that another process has compacted the store: everything that is in it "
+            "follows, and what was deleted meanwhile may not be told. Damaged entries are told as such and passed "
+            "over; the exit status is 4 at the end then. Ends with Ctrl-C, and as --count, --timeout and --no-wait "
+            "say.",
+        .json = "One object on each line: \"operation\" (\"put\", \"delete\", \"damaged\" or \"compacted\"), "
+                "\"key_hash\", \"size\", \"reclaimed\" (true when its space was given back), \"offset\", "
+                "\"check\" (16 hexadecimal digits), \"position\" (both, to be handed to --since). \"compacted\" "
+                "has the last three only, \"damaged\" no size.",
+        .options = SDI_CLI_BIT(SINCE) | SDI_CLI_BIT(COUNT_OF) | SDI_CLI_BIT(TIMEOUT) | SDI_CLI_BIT(NO_WAIT) |
+                   SDI_CLI_BIT(JSON),
+        .run = sdi_cli_watch,
+        .examples = {{"simdrive data.store watch", "what happens, until Ctrl-C"},
+                     {"simdrive data.store watch --since 0 --no-wait", "all that has happened"},
+                     {"simdrive data.store watch --json | jq -r .key_hash", "for programs"}},
     },
     {
         .name = "import",
@@ -257,7 +297,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "are not given back.",
         .json = "One object: \"folder\", \"namespace\", \"files\", \"folders\", \"symlinks\", \"bytes\", \"missing\", "
                 "\"damaged\", \"failed\".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(NAMESPACE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON),
+        .options = BAR_OPTIONS | SDI_CLI_BIT(NAMESPACE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = 1,
         .completes = "folder",
@@ -274,7 +314,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "damaged. Bytes behind the last complete entry, as a broken-off write leaves them, are reported and are no "
             "damage: opening passes over them.",
         .json = "One object: \"file\", \"ok\", " FINDINGS_JSON ".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON),
+        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_verify,
         .examples = {{"simdrive data.store verify && echo intact", "check a store"},
                      {"simdrive data.store verify --json | jq '.corrupt[].key_hash'", "which keys are damaged"}},

@@ -30,6 +30,12 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_NO_PROGRESS] = {NULL, "no-progress", NULL, NULL, "never show progress"},
     [SDI_CLI_OPTION_ENTRIES] = {NULL, "entries", "N", NULL, "number of entries, default 100000 (suffixes K, M, G)"},
     [SDI_CLI_OPTION_VALUE_SIZE] = {NULL, "value-size", "SIZE", NULL, "bytes of each value, default 128"},
+    [SDI_CLI_OPTION_SINCE] = {NULL, "since", "POSITION", NULL,
+                              "begin behind this position: OFFSET or OFFSET:CHECK; 0 is the beginning"},
+    [SDI_CLI_OPTION_COUNT_OF] = {NULL, "count", "N", NULL, "end after N changes"},
+    [SDI_CLI_OPTION_TIMEOUT] = {NULL, "timeout", "MS", NULL, "end when nothing has come for MS milliseconds"},
+    [SDI_CLI_OPTION_NO_WAIT] = {NULL, "no-wait", NULL, NULL, "end when there is no more"},
+    [SDI_CLI_OPTION_AT] = {NULL, "at", "OFFSET", NULL, "show the store as it was when its tail was OFFSET"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {
@@ -57,6 +63,36 @@ static bool set_size(const sdi_cli_option *option, const char *argument, uint64_
     if (sdi_cli_parse_size(argument, size) && *size <= limit) return true;
     sdi_cli_usage_error(NULL, "--%s '%s' is not a size; give a number above 0, with K, M or G if you like",
                         option->long_name, argument);
+    return false;
+}
+
+static bool parse_digits(const char *text, size_t length, unsigned base, uint64_t *number) {
+    static const char digits[] = "0123456789abcdef";
+    uint64_t value = 0;
+    for (size_t i = 0; i < length; i++) {
+        const char *digit = text[i] != '\0' ? strchr(digits, text[i]) : NULL;
+        uint64_t next = digit != NULL ? (uint64_t)(digit - digits) : base;
+        if (next >= base || value > (UINT64_MAX - next) / base) return false;
+        value = value * base + next;
+    }
+    *number = value;
+    return length > 0;
+}
+
+static bool set_since(const char *argument, sdi_cli_options *options) {
+    size_t length = strcspn(argument, ":");
+    const char *check = argument[length] == ':' ? argument + length + 1 : "0";
+    if (parse_digits(argument, length, 10, &options->since.offset) &&
+        parse_digits(check, strlen(check), 16, &options->since.check))
+        return true;
+    sdi_cli_usage_error(NULL, "--since '%s' is no position; give OFFSET or OFFSET:CHECK, as watch prints them",
+                        argument);
+    return false;
+}
+
+static bool set_number(const sdi_cli_option *option, const char *argument, uint64_t limit, uint64_t *number) {
+    if (parse_digits(argument, strlen(argument), 10, number) && *number > 0 && *number <= limit) return true;
+    sdi_cli_usage_error(NULL, "--%s '%s' is not a number above 0", option->long_name, argument);
     return false;
 }
 
@@ -96,6 +132,11 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_NO_PROGRESS: options->progress = SDI_CLI_PROGRESS_NEVER; break;
     case SDI_CLI_OPTION_ENTRIES: return set_size(option, argument, UINT32_MAX, &options->entries);
     case SDI_CLI_OPTION_VALUE_SIZE: return set_size(option, argument, SIZE_MAX / 2, &options->value_size);
+    case SDI_CLI_OPTION_SINCE: return set_since(argument, options);
+    case SDI_CLI_OPTION_COUNT_OF: return set_number(option, argument, UINT64_MAX, &options->count);
+    case SDI_CLI_OPTION_TIMEOUT: return set_number(option, argument, UINT32_MAX, &options->timeout_ms);
+    case SDI_CLI_OPTION_NO_WAIT: options->no_wait = true; break;
+    case SDI_CLI_OPTION_AT: return set_number(option, argument, UINT64_MAX, &options->at);
     case SDI_CLI_OPTION_COUNT: break;
     }
     return true;

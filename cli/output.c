@@ -239,6 +239,11 @@ bool sdi_cli_print_escaped(const void *data, size_t size) {
     return output_ok(!ferror(stdout));
 }
 
+bool sdi_cli_output_flush(void) {
+    errno = 0;
+    return output_ok(fflush(stdout) == 0);
+}
+
 sdi_cli_exit sdi_cli_output_finish(sdi_cli_exit status) {
     sdi_cli_status_line(NULL);
     errno = 0;

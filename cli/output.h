@@ -60,6 +60,9 @@ bool sdi_cli_print_bytes(const void *data, size_t size);
  * not UTF-8. */
 bool sdi_cli_print_escaped(const void *data, size_t size);
 
+/* What was printed so far goes out now: for output that others wait for. False as above. */
+bool sdi_cli_output_flush(void);
+
 /* Flushes and closes standard output. Returns `status`, or SDI_CLI_IO where that was SDI_CLI_DONE and not everything
  * could be written. A pipe closed by its reader is not worth a message. */
 sdi_cli_exit sdi_cli_output_finish(sdi_cli_exit status);

@@ -35,6 +35,11 @@ void sdi_cli_interrupts_catch(void);
 bool sdi_cli_interrupted(void);
 /* Ends the process by the signal that was noticed, so that the shell sees it; returns when there was none. */
 void sdi_cli_interrupts_obey(void);
+/* For a command that runs until it is interrupted, and has done all it should then. */
+void sdi_cli_interrupts_forget(void);
+
+/* Whether standard output is a pipe that nobody reads any more; false where that cannot be told. */
+bool sdi_cli_output_is_closed(void);
 
 /* Whether both paths lead to one existing file. */
 bool sdi_cli_same_file(const char *a, const char *b);

@@ -115,6 +115,15 @@ void sdi_cli_interrupts_obey(void) {
     raise(caught_signal);
 }
 
+void sdi_cli_interrupts_forget(void) {
+    caught_signal = 0;
+}
+
+bool sdi_cli_output_is_closed(void) {
+    struct pollfd output = {.fd = SDI_CLI_STDOUT};
+    return poll(&output, 1, 0) > 0 && (output.revents & (POLLERR | POLLNVAL)) != 0;
+}
+
 bool sdi_cli_same_file(const char *a, const char *b) {
     struct stat first, second;
     return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&

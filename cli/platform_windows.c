@@ -101,6 +101,14 @@ void sdi_cli_interrupts_obey(void) {
     if (caught_signal != 0) ExitProcess(STATUS_CONTROL_C_EXIT);
 }
 
+void sdi_cli_interrupts_forget(void) {
+    InterlockedExchange(&caught_signal, 0);
+}
+
+bool sdi_cli_output_is_closed(void) {
+    return false;
+}
+
 static bool identify(const char *path, BY_HANDLE_FILE_INFORMATION *info) {
     wchar_t *wide = to_wide(path);
     if (wide == NULL) return false;

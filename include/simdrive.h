@@ -63,8 +63,9 @@
  *
  *   Every function may be called from every thread at any time on the same store, with these exceptions,
  *   which are the caller's to keep: a store must not be closed while another call on it is running; one
- *   `simdrive_entry`, `simdrive_iterator`, `simdrive_reader`, `simdrive_stream` or `simdrive_session` object
- *   is used by one thread at a time (it may move from thread to thread).
+ *   `simdrive_entry`, `simdrive_iterator`, `simdrive_reader`, `simdrive_stream`, `simdrive_session`,
+ *   `simdrive_changes` or `simdrive_history` object is used by one thread at a time (it may move from thread to
+ *   thread). A simdrive_changes_next() that waits is a call on its store.
  *
  * OWNERSHIP
  *
@@ -254,7 +255,9 @@ typedef struct simdrive_open_options {
                                           1 GiB. A larger one is cut off without a copy,
                                           unless there are whole entries in it */
     uint64_t at_offset;                /* read_only: the store as it was when its tail was here (a tail that a
-                                          write or simdrive_revision gave); 0: as it is. Never refreshed */
+                                          write or simdrive_revision gave, of an entry that is intact); 0: as it
+                                          is. What lies behind it counts for nothing but the file's size. Never
+                                          refreshed */
     simdrive_saved_index saved_index;
     uint32_t compact_stale_percent;    /* compact in a thread of the library when at least so much of the file
                                           is stale; 0: never by itself. See simdrive_compact_begin() */
@@ -280,10 +283,10 @@ typedef enum simdrive_damage {
  * Never changes an existing file, damaged or not (section 2); an empty or all-zero file is an empty store.
  * A writer holds the store's lock until it closes. A damaged tail is not an error: see simdrive_info.
  *
- * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is something
- * else and was left alone; ERROR_CORRUPT, the
- * chain is broken in its middle and the store was to be opened for writing (reading is possible: read_only);
- * ERROR_NO_SUCH_FILE, ERROR_EXISTS, ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
+ * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no intact entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is
+ * something else and was left alone; ERROR_CORRUPT, the chain is broken in its middle and the store was to be opened
+ * for writing (reading is possible: read_only); ERROR_NO_SUCH_FILE, ERROR_EXISTS,
+ * ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
  *
  * Cost: one look at each entry's metadata, newest to oldest, and the checksums of the last 64 MiB. Time in
  * proportion to the file's bytes when the tail is damaged. Memory: 10 to 16 bytes for each key. */
@@ -303,13 +306,15 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_open(const char *path,
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_refresh(simdrive_store *store, bool *changed);
 
 /* Waits until there is more, or else, than at the tail `known` (simdrive_tail()): OK then, and a read-only handle has
- * been refreshed; END when `timeout_ms` passed first (0: does not wait; UINT32_MAX: no limit). Woken by the system
- * where it can tell that a file changes, otherwise it looks at intervals of at most 100 ms. Takes no writer's place. */
+ * been refreshed; END when `timeout_ms` passed first (0: does not wait; UINT32_MAX: no limit), or at once for a store
+ * that cannot change: in memory, opened with `at_offset`, damaged in its middle. On a read-only handle errors are those
+ * of simdrive_refresh(). Woken by the system where it can tell that a file changes, and looks once a second in any
+ * case; otherwise it looks at intervals of 100 ms. Takes no writer's place. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_wait(simdrive_store *store, uint64_t known,
                                                                uint32_t timeout_ms);
 
-/* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers and sessions
- * taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
+/* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers, sessions, changes
+ * and histories taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
  * Returns the status of that sync; the handle is gone in any case. */
 SIMDRIVE_API simdrive_status simdrive_close(simdrive_store *store);
 
@@ -836,8 +841,9 @@ typedef struct simdrive_event {
  *   since  NULL: from the first entry that is in the file.
  *
  * ERROR_STALE_OFFSET when `since` is no position of this store any more: what was missed cannot be told; begin with
- * NULL, or with a new backup and its position. Holds the file as an iterator does. Memory: 2 bytes for each 1000
- * entries that are still to be delivered, and 64 KiB. */
+ * NULL, or with a new backup and its position. Holds the file as an iterator does. Memory: 33 KiB, and at most 4 bytes
+ * for each 1000 entries that are still to be delivered. Cost: each entry's metadata is looked at three times, its
+ * payload once, for the checksum. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_begin(simdrive_store *store,
                                                                         const simdrive_position *since,
                                                                         simdrive_changes **out);
@@ -847,10 +853,18 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_begin(simdrive
  *
  *   timeout_ms  how long to wait for one: 0 not at all, UINT32_MAX without limit.
  *
- * END when there was none within that time; call again. COMPACTED, once, after the last event of a file that was
- * compacted away: the next call goes on in the new file. `event->position` is where, when that is known (on the handle
- * that has compacted): nothing is missed. Elsewhere it is 0: all live entries of the new file follow, since it cannot
- * be told which of them are new. ERROR_CORRUPT when an entry's checksum is wrong; the next call passes over it. */
+ * END when there was none within that time; call again. END at once when there never will be: a store that cannot
+ * change (see simdrive_wait()), or one that was closed since; what its file had is delivered first.
+ *
+ * COMPACTED, once, after the last event of a file that was compacted away: the next call goes on in the new file.
+ * `event->position` is where, when that is known (on the handle that has compacted, and once since the last call):
+ * nothing is missed. Otherwise its offset is 0: all that is in the new file follows, since it cannot be told which of
+ * it is new; of keys that were deleted meanwhile nothing may be told, so begin with an empty picture.
+ *
+ * ERROR_CORRUPT when an entry's checksum is wrong: `event` has its key hash and position; the next call passes over it.
+ * ERROR_STALE_OFFSET when the links that led there do not any more: others have changed the file; begin anew. On a
+ * read-only handle the errors of simdrive_refresh(), when all that was seen before has been delivered; the next call
+ * tries again. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_next(simdrive_changes *changes, uint32_t timeout_ms,
                                                                        simdrive_event *event);
 SIMDRIVE_API void simdrive_changes_end(simdrive_changes *changes);
@@ -858,7 +872,7 @@ SIMDRIVE_API void simdrive_changes_end(simdrive_changes *changes);
 /* A version of a key. */
 typedef struct simdrive_revision {
     simdrive_operation operation;
-    bool live;              /* what a read found when the walk began */
+    bool live;              /* what a read found when the walk began, if only that it is corrupt */
     bool corrupt;           /* the checksum is wrong: payload.data is NULL */
     bool reclaimed;         /* given back by simdrive_reclaim(): payload.data is NULL */
     simdrive_bytes payload; /* of a PUT; lent until the next call on the same object; size also without data */

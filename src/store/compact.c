@@ -263,6 +263,7 @@ static simdrive_status swap(simdrive_store *store, sdi_generation *from, sdi_gen
     store->folder_unsynced = false;
     if (status == SIMDRIVE_OK) atomic_store_explicit(&store->durable_tail, sdi_tail(to), memory_order_relaxed);
     sdi_work_begin(to, from);
+    to->born_tail = sdi_tail(to);
     sdi_generation_publish(to);
     sdi_generation_retire(from);
     sdi_saved_index_begin(store, to);

@@ -5,6 +5,7 @@
  *   1  Open, and for a writer lock it. Then look whether the path still names the locked file: a compaction by another
  *      process may have put a new one in its place in between. If so, begin again.
  *   2  Map it, and find its entries (recover.c).
+ *      With `at_offset` that must be a tail on the chain of the whole file; then the bytes before it are all there is.
  *   3  A writer is refused when the chain is broken in its middle; what lies behind the last entry is left for the
  *      first write to move aside (writer.c).
  */
@@ -32,6 +33,7 @@ static simdrive_status take_options(const simdrive_open_options *given, simdrive
     out->struct_size = sizeof *out;
     if (out->read_only && (out->must_create || out->reset_foreign)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->must_create && out->must_exist) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->at_offset != 0 && !out->read_only) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->checksum < SIMDRIVE_CHECKSUM_DEFAULT || out->checksum > SIMDRIVE_CHECKSUM_CRC32)
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->saved_index < SIMDRIVE_SAVED_INDEX_AUTO || out->saved_index > SIMDRIVE_SAVED_INDEX_ALWAYS)
@@ -89,9 +91,13 @@ static simdrive_status store_create(const sdi_os *os, const char *path, const si
     if (status != SIMDRIVE_OK) goto no_condition;
     status = sdi_condition_init(&store->sync_wanted);
     if (status != SIMDRIVE_OK) goto no_second_condition;
+    status = sdi_condition_init(&store->changed);
+    if (status != SIMDRIVE_OK) goto no_third_condition;
     *out = store;
     return SIMDRIVE_OK;
 
+no_third_condition:
+    sdi_condition_destroy(&store->sync_wanted);
 no_second_condition:
     sdi_condition_destroy(&store->place_free);
 no_condition:
@@ -135,11 +141,56 @@ static bool refuses_writers(simdrive_damage damage) {
     return damage == SIMDRIVE_DAMAGE_MIDDLE || damage == SIMDRIVE_DAMAGE_AMBIGUOUS;
 }
 
+/* Whether links lead from `tail` to 0 by way of `offset`. Less than opening asks for, and no index is made. */
+static bool chain_passes(const uint8_t *file, uint64_t tail, uint64_t offset) {
+    bool passed = false;
+    sdi_record record;
+    for (uint64_t position = tail; position != 0; position = record.prev) {
+        passed |= position == offset;
+        if (position < SDI_ENTRY_MIN || !sdi_decode(file, position - SDI_METADATA_SIZE, &record)) return false;
+    }
+    return passed;
+}
+
+/* Whether an entry of the store ends at `offset`. Bytes before it that make a store are no proof: the first payload may
+ * be one. */
+static simdrive_status check_offset(simdrive_store *store, const uint8_t *file, uint64_t size, uint64_t offset) {
+    sdi_recovery recovery = {0};
+    sdi_walk walk;
+    sdi_record record;
+    bool found = false;
+    if (offset < SDI_ENTRY_MIN || offset > size) return sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
+    if (chain_passes(file, size, offset)) return SIMDRIVE_OK;
+    simdrive_status status = recover(store, file, size, &recovery);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_walk_begin(&walk, file, &recovery.damage, recovery.tail);
+    do {
+        found = walk.position == offset;
+    } while (!found && sdi_walk_next(&walk, &record));
+    sdi_index_destroy(recovery.index);
+    sdi_damage_free(&recovery.damage);
+    return found ? SIMDRIVE_OK : sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
+}
+
+/* The same as load() for a store as it was. */
+static simdrive_status load_earlier(sdi_generation *generation, uint64_t size) {
+    simdrive_store *store = generation->store;
+    uint64_t offset = store->options.at_offset;
+    sdi_recovery recovery = {0};
+    simdrive_status status = check_offset(store, sdi_base(generation), size, offset);
+    if (status != SIMDRIVE_OK) return status;
+    status = recover(store, sdi_base(generation), offset, &recovery);
+    if (status != SIMDRIVE_OK) return status == SIMDRIVE_ERROR_NOT_A_STORE ? SIMDRIVE_ERROR_STALE_OFFSET : status;
+    adopt(generation, &recovery);
+    return recovery.damage.kind == SIMDRIVE_DAMAGE_NONE ? SIMDRIVE_OK : sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
+}
+
 /* Steps 2 and 3; the file is the generation's. */
 static simdrive_status load(sdi_generation *generation, uint64_t size) {
     simdrive_store *store = generation->store;
     sdi_recovery recovery = {0};
     simdrive_status status = sdi_generation_map(generation, size > 0 ? size : 1);
+    if (status == SIMDRIVE_OK && store->options.at_offset != 0) return load_earlier(generation, size);
     if (status != SIMDRIVE_OK) return status;
     if (!sdi_saved_index_load(generation, size)) {
         status = recover(store, sdi_base(generation), size, &recovery);

@@ -811,15 +811,17 @@ simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recove
     return recover_damaged(file, size, options, out);
 }
 
-/* Whether the chain from `from` passes `tail`. Entries of a writer at work: a broken one is an append not yet
- * published. */
-static bool leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
-    sdi_record record;
+/* A broken link is of an append not yet published. */
+bool sdi_leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
+    sdi_record record = {0};
     while (from > tail) {
         if (from < SDI_ENTRY_MIN || !sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return false;
         from = record.prev;
     }
-    return from == tail;
+    if (from != tail) return false;
+    /* The first entry of a file is not finished as long as it begins with the mark; unless that is its payload. */
+    bool marked = tail == 0 && memcmp(file, sdi_first_write_mark, sizeof sdi_first_write_mark) == 0;
+    return !marked || sdi_checksum_matches(file, &record, SDI_CRC32C, NULL);
 }
 
 simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t size, sdi_crc_kind likely,
@@ -832,7 +834,7 @@ simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t s
     search.ranges.budget = UINT64_MAX; /* checkpoints would read what was there before, too */
     do {
         status = find_tail(&search, found - 1, tail + 1, &found);
-    } while (status == SIMDRIVE_OK && found != 0 && !leads_to(file, found, tail));
+    } while (status == SIMDRIVE_OK && found != 0 && !sdi_leads_to(file, found, tail));
     if (status == SIMDRIVE_OK && found != 0) *new_tail = found;
     ranges_end(&search.ranges);
     verdicts_end(&search.verdicts);

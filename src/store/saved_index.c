@@ -166,7 +166,9 @@ static bool find_added(sdi_generation *generation, uint64_t from, uint64_t size,
     }
     if (added->count > 0) return true;
     if (!sdi_decode(file, *tail - SDI_METADATA_SIZE, &record)) return false;
-    return sdi_checksum_matches(file, &record, kind, &store->checksum);
+    if (!sdi_checksum_matches(file, &record, kind, &kind)) return false;
+    store->checksum = kind;
+    return true;
 }
 
 /* Step 3, first half. */

@@ -120,6 +120,8 @@ typedef struct sdi_generation {
     size_t map_count;
     sdi_file_id file_id;
     simdrive_entry nested; /* the entry that holds the bytes of a nested store */
+    uint64_t sequence;     /* its number in the order of publication, from 1 */
+    uint64_t born_tail;    /* made by a compaction of ours: its tail when it replaced the one before; else 0 */
 
     _Atomic uint64_t snapshots; /* that are being walked: what is replaced must be noted for them */
     _Atomic uint64_t index_users; /* snapshots and sessions: they need the index after retirement too */
@@ -184,7 +186,7 @@ struct simdrive_store {
     bool compacting;       /* under mutex */
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
-    sdi_crc_kind checksum;        /* writer */
+    _Atomic(sdi_crc_kind) checksum; /* place; others take it for a hint of which to try first */
     _Atomic bool closed; /* only what was taken out of the store is left: nothing can be pinned any more */
     _Atomic bool poisoned;
     _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing */
@@ -199,6 +201,11 @@ struct simdrive_store {
     bool sync_thread_stop; /* under mutex */
 
     sdi_saved_index saved;
+    _Atomic uint64_t sequence; /* of the current generation */
+    unsigned waiting;          /* under mutex: those who sleep until something changes (wait.c) */
+    sdi_condition changed;
+    bool refresh_incomplete; /* place of a reader: memory ran out before all that was found was in */
+    bool tail_was_linked;    /* the same: bytes behind the tail had all their links when they were looked at last */
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
     _Atomic(sdi_generation *) free_generations;
@@ -213,6 +220,9 @@ sdi_generation *sdi_generation_create(simdrive_store *store);
 
 /* Maps the file so that at least `size` bytes are covered, and more as it grows. */
 simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size);
+
+/* Frees what is known of damage, and forgets it. */
+void sdi_damage_free(sdi_damage_map *damage);
 
 /* Drops what was found in the file, of one that nobody can have seen. */
 void sdi_generation_forget(sdi_generation *generation);
@@ -375,9 +385,32 @@ simdrive_status sdi_collect_added(const uint8_t *file, uint64_t high, uint64_t l
 /* Puts them into the index and the counters, oldest first, and moves the tail. */
 simdrive_status sdi_publish_added(sdi_generation *generation, const sdi_added *added);
 
-/* Adds what a writer in another process has appended, until the file's length stays; it was `size` at the last look.
+/* Whether a handle of this generation can ever show more than it does, by a refresh. */
+bool sdi_can_follow(const sdi_generation *generation);
+
+/* For who walks a generation that he has pinned with its index, and wants all of it: refreshes a read-only handle, and
+ * reads a file that was replaced to its end. `replaced` tells whether that has happened; then `tail` is final. In any
+ * case `tail` is one between two appends, never within a batch. */
+simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced);
+
+/* Adds what a writer in another process has appended, once the file's length stays; it was `size` at the last look.
  * The length is shared. */
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size);
+
+/* --- wait.c ------------------------------------------------------------------------------------------------------ */
+
+/* The moment that is `timeout_ms` away, and how long it still takes: 0 when it has passed; UINT32_MAX: for ever. */
+uint64_t sdi_deadline(uint32_t timeout_ms);
+uint32_t sdi_time_left_ms(uint64_t deadline);
+
+/* Waits until the generation of that number is no more the current one, or its tail has left `tail`: OK; END at the
+ * deadline, or at once when neither can happen. Refreshes read-only handles, and gives their errors. */
+simdrive_status sdi_wait_beyond(simdrive_store *store, uint64_t sequence, uint64_t tail, uint64_t deadline);
+
+/* --- reclaimed.c ------------------------------------------------------------------------------------------------- */
+
+/* Whether the payload of a stale entry looks as simdrive_reclaim() leaves it. */
+bool sdi_payload_is_reclaimed(const uint8_t *file, const sdi_record *record);
 
 /* --- writer.c: the writer's place -------------------------------------------------------------------------------- */
 
@@ -428,7 +461,9 @@ typedef struct sdi_published {
     uint64_t *replaced;
 } sdi_published;
 
-/* Puts entries that are in the file into the index and the counters, and publishes `tail`. Room is reserved. */
+/* Puts entries that are in the file into the index and the counters, and publishes `tail`. Room is reserved. Parts may
+ * go before: nothing of them counts, and no snapshot begins, until `tail` is published. */
+void sdi_publish_part(sdi_generation *generation, const sdi_published *entries, size_t count);
 void sdi_publish_entries(sdi_generation *generation, const sdi_published *entries, size_t count, uint64_t tail);
 
 /* How many first bytes of a payload written at `tail` are held back until the entry is complete: see
@@ -451,7 +486,7 @@ bool sdi_payload_storable(const void *data, size_t size);
 
 /* --- walk.c ------------------------------------------------------------------------------------------------------ */
 
-/* Walks entries newest to oldest, over all runs, from `tail` on. */
+/* Walks entries newest to oldest, over all runs, from `tail` on, which is the end of one of them. */
 typedef struct sdi_walk {
     const uint8_t *file;
     const sdi_damage_map *damage;

@@ -50,6 +50,7 @@ void sdi_place_free(simdrive_store *store) {
     store->place_taken = false;
     store->place_has_stream = false;
     sdi_condition_wake_all(&store->place_free);
+    if (store->waiting > 0) sdi_condition_wake_all(&store->changed);
 }
 
 void sdi_place_leave(simdrive_store *store) {

@@ -8,7 +8,7 @@ import unittest
 from support import LIMIT_S, CliTest
 
 COMMANDS = ("read", "write", "copy", "move", "rename", "delete", "compact", "info", "stats", "metadata", "exists",
-            "list", "import", "export", "verify", "salvage", "backup", "bench")
+            "list", "history", "watch", "import", "export", "verify", "salvage", "backup", "bench")
 
 
 class Documents(CliTest):

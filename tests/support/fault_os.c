@@ -82,6 +82,7 @@ static const struct {
     [SDI_FAULT_SYNC_FOLDER_OF] = {"sync_folder_of", true, true},
     [SDI_FAULT_LIST_FOLDER_OF] = {"list_folder_of", true, false},
     [SDI_FAULT_MAP] = {"map", true, false},
+    [SDI_FAULT_WATCH_BEGIN] = {"watch_begin", true, false},
     [SDI_FAULT_CLOSE] = {"close", false, false},
     [SDI_FAULT_UNMAP] = {"unmap", false, false},
     [SDI_FAULT_ADVISE] = {"advise", false, false},
@@ -527,6 +528,23 @@ static void fault_advise(const sdi_os *os, const uint8_t *address, uint64_t size
     faults->native->advise(faults->native, address, size, advice);
 }
 
+/* --- the table: watches ---------------------------------------------------------------------------------------- */
+
+static simdrive_status fault_watch_begin(const sdi_os *os, const char *path, sdi_watch **out) {
+    sdi_fault_os *faults = faults_of(os);
+    *out = NULL;
+    verdict judged = begin(faults, SDI_FAULT_WATCH_BEGIN, path);
+    return judged.fails ? fail(judged) : faults->native->watch_begin(faults->native, path, out);
+}
+
+static void fault_watch_wait(const sdi_os *os, sdi_watch *watch, uint32_t timeout_ms) {
+    faults_of(os)->native->watch_wait(faults_of(os)->native, watch, timeout_ms);
+}
+
+static void fault_watch_end(const sdi_os *os, sdi_watch *watch) {
+    faults_of(os)->native->watch_end(faults_of(os)->native, watch);
+}
+
 /* --- the test's side ------------------------------------------------------------------------------------------- */
 
 sdi_fault_os *sdi_fault_os_create(void) {
@@ -562,6 +580,9 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .map_private = fault_map_private,
         .map_grow = fault_map_grow,
         .unmap = fault_unmap,
+        .watch_begin = fault_watch_begin,
+        .watch_wait = fault_watch_wait,
+        .watch_end = fault_watch_end,
         .advise = fault_advise,
     };
     return faults;

@@ -32,6 +32,9 @@ static const sdi_os native = {
     .map_private = sdi_posix_map_private,
     .map_grow = sdi_posix_map_grow,
     .unmap = sdi_posix_unmap,
+    .watch_begin = sdi_posix_watch_begin,
+    .watch_wait = sdi_posix_watch_wait,
+    .watch_end = sdi_posix_watch_end,
     .advise = sdi_posix_advise,
 };
 

@@ -31,6 +31,9 @@ static const sdi_os native = {
     .map = sdi_win_map,
     .map_grow = sdi_win_map_grow,
     .unmap = sdi_win_unmap,
+    .watch_begin = sdi_win_watch_begin,
+    .watch_wait = sdi_win_watch_wait,
+    .watch_end = sdi_win_watch_end,
     .advise = sdi_win_advise,
 };
 

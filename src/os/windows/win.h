@@ -69,4 +69,9 @@ simdrive_status sdi_win_map_grow(const sdi_os *os, const uint8_t *base, uint64_t
 void sdi_win_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
 void sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
 
+/* watch.c */
+simdrive_status sdi_win_watch_begin(const sdi_os *os, const char *path, sdi_watch **out);
+void sdi_win_watch_wait(const sdi_os *os, sdi_watch *watch, uint32_t timeout_ms);
+void sdi_win_watch_end(const sdi_os *os, sdi_watch *watch);
+
 #endif
