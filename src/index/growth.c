@@ -399,8 +399,11 @@ void sdi_index_set_base(sdi_index *index, const uint8_t *base) {
     atomic_store_explicit(&index->base, base, memory_order_release);
 }
 
+/* A reader may be mending a part of its image at this moment, and take memory for it. */
 void sdi_index_discard(sdi_index *index) {
+    sdi_image_lock(index);
     sdi_segments_discard(&index->memory);
+    sdi_image_unlock(index);
 }
 
 void sdi_index_get_stats(const sdi_index *index, sdi_index_stats *stats) {

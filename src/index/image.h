@@ -48,7 +48,8 @@ typedef struct sdi_image_source {
     uint8_t *bytes; /* of the image: aligned to 4096 and private to the index, which writes into it */
     uint64_t size;
     const uint8_t *base;          /* of the file, as for sdi_index_create() */
-    uint64_t tail;                /* of what the image covers: no slot leads beyond it */
+    uint64_t tail;                /* of what the image covers */
+    uint64_t last;                /* no slot leads beyond this offset */
     sdi_recall recall;
     void (*release)(void *user);  /* called when the index needs the bytes no more */
     void *user;

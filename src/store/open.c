@@ -141,11 +141,14 @@ static simdrive_status load(sdi_generation *generation, uint64_t size) {
     sdi_recovery recovery = {0};
     simdrive_status status = sdi_generation_map(generation, size > 0 ? size : 1);
     if (status != SIMDRIVE_OK) return status;
-    if (!sdi_saved_index_load(generation, size)) {
-        status = recover(store, sdi_base(generation), size, &recovery);
-        if (status != SIMDRIVE_OK) return status;
-        adopt(generation, &recovery);
+    if (sdi_saved_index_load(generation, &size)) {
+        atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
+        return SIMDRIVE_OK;
     }
+    status = sdi_generation_map(generation, size > 0 ? size : 1);
+    if (status == SIMDRIVE_OK) status = recover(store, sdi_base(generation), size, &recovery);
+    if (status != SIMDRIVE_OK) return status;
+    adopt(generation, &recovery);
     atomic_store_explicit(&store->damaged_tail, size - sdi_tail(generation), memory_order_relaxed);
     if (!store->options.read_only && refuses_writers(generation->damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
     /* Beside a writer at work, what was found may be old by now. */
