@@ -19,9 +19,6 @@
 #include "index/state.h"
 #include "os/os.h"
 
-/* Words of the directory per segment. Even hashes need no more than 4. */
-enum { WORDS_PER_SEGMENT = 64 };
-
 /* Full lines make probes longer, empty slots make keys larger. Segments' loads lie between half of this and all of it,
  * and are ln 2 of it on average (layout.h): 12.5 bytes per key. */
 #define LIMIT_OF(slots) ((uint32_t)((slots) - (uint64_t)(slots) * 8 / 100))
@@ -251,7 +248,7 @@ static bool may_split(const sdi_index *index, uint64_t word) {
     const sdi_directory *root = sdi_own_root(index);
     if (sdi_word_lines_log2(word) < SDI_SEGMENT_LINES_LOG2) return false;
     if (sdi_word_depth(word) < root->depth) return true;
-    return root->depth < SDI_DEEPEST && (UINT64_C(2) << root->depth) <= segment_count(index) * WORDS_PER_SEGMENT;
+    return root->depth < SDI_DEEPEST && (UINT64_C(2) << root->depth) <= segment_count(index) * SDI_WORDS_PER_SEGMENT;
 }
 
 simdrive_status sdi_index_grow_at(sdi_index *index, uint32_t u) {

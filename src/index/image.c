@@ -12,10 +12,7 @@
 /* "sdrimg01" as a number of this machine: of another byte order, it reads as another number. */
 #define MAGIC UINT64_C(0x3130676d69726473)
 
-enum {
-    WORDS_PER_SEGMENT = 64, /* of a directory, at most: as growth.c keeps it */
-    COPY_ATTEMPTS = 10000
-};
+enum { COPY_ATTEMPTS = 10000 };
 
 typedef struct image_record {
     uint64_t checksum; /* of the segment's bytes */
@@ -189,7 +186,7 @@ static bool records_are_plausible(const image_record *records, const image_trail
         if (record->depth > *depth) *depth = record->depth;
     }
     return u == UINT64_C(1) << 32 && bytes == trailer->segment_bytes && keys == trailer->keys &&
-           UINT64_C(1) << *depth <= trailer->segments * WORDS_PER_SEGMENT;
+           UINT64_C(1) << *depth <= trailer->segments * SDI_WORDS_PER_SEGMENT;
 }
 
 /* The trailer, and a copy of the records (malloc'ed), when they are whole. */
