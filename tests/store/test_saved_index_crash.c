@@ -382,11 +382,68 @@ static void a_synced_index_is_durable_before_it_has_the_name(void **state) {
     test_folder_remove(&e.folder);
 }
 
+/* --- what is written while it is saved ------------------------------------------------------------------------------- */
+
+typedef struct intruder {
+    explorer *e;
+    simdrive_store *store;
+    test_random random;
+    uint64_t calls, at; /* writes to the new index before which something is written to the store */
+    bool compacts, done;
+} intruder;
+
+/* The first segment has been copied then: nothing of this is in the image. */
+static void intrude(void *user, sdi_fault_kind kind, const char *path) {
+    intruder *in = user;
+    if (kind != SDI_FAULT_WRITE_AT || !strstr(path, TEMPORARY_INFIX) || in->calls++ != in->at || in->done) return;
+    in->done = true;
+    write_some(in->e, in->store, 2, 4, &in->random);
+    CHECK_OK(simdrive_write_hash(in->store, 815, "a new key", 9, NULL));
+    test_image_put(&in->e->image, 815, "a new key", 9);
+    CHECK_OK(simdrive_delete_hash(in->store, test_key_hash(1), NULL));
+    test_image_delete(&in->e->image, test_key_hash(1));
+    if (!in->compacts) return;
+    CHECK_OK(simdrive_compact(in->store, NULL, NULL));
+    test_image_compact(&in->e->image);
+}
+
+static void what_is_written_while_it_is_saved_is_found(void **state) {
+    (void)state;
+    for (uint64_t round = 0; round < 8; round++) {
+        explorer e = {.folder = test_folder_create()};
+        sdi_fault_os *faults = sdi_fault_os_create();
+        intruder in = {.e = &e, .random = test_random_begin(2400), .at = round / 2, .compacts = round % 2 == 1};
+        test_context("written before write %llu of the index", (unsigned long long)in.at);
+        test_path(&e.folder, "store", e.path);
+        CHECK_OK(open_with(sdi_fault_os_table(faults), e.path, SIMDRIVE_SAVED_INDEX_ALWAYS, false, SIMDRIVE_SYNC_NONE,
+                           &in.store));
+        write_some(&e, in.store, 0, 6, &in.random);
+        sdi_fault_os_set_hook(faults, intrude, &in);
+        CHECK_OK(simdrive_close(in.store));
+        simdrive_store *with = open_native(e.path, SIMDRIVE_SAVED_INDEX_AUTO, true);
+        simdrive_store *without = open_native(e.path, SIMDRIVE_SAVED_INDEX_OFF, true);
+        CHECK((atomic_load(&with->saved.tail) != 0) == !(in.done && in.compacts));
+        CHECK(in.done == (in.at < 4));
+        check_same_answers(&e, with, without);
+        test_check_shows(with, &e.image);
+        CHECK_OK(simdrive_close(with));
+        CHECK_OK(simdrive_close(without));
+        with = open_native(e.path, SIMDRIVE_SAVED_INDEX_AUTO, false);
+        write_some(&e, with, 0, 6, &in.random);
+        test_check_shows(with, &e.image);
+        CHECK_OK(simdrive_close(with));
+        sdi_fault_os_destroy(faults);
+        test_image_free(&e.image);
+        test_folder_remove(&e.folder);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crash_leaves_what_is_there_without_the_index),
         cmocka_unit_test(any_call_may_fail),
         cmocka_unit_test(a_failed_sync_is_told_and_nothing_is_saved),
+        cmocka_unit_test(what_is_written_while_it_is_saved_is_found),
         cmocka_unit_test(a_synced_index_is_durable_before_it_has_the_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,12 @@ static bool grants(void) {
 
 static bool threads_run; /* then nothing fails, and nothing is counted */
 
+static void (*on_malloc)(void); /* once */
+
 static void *grudging_malloc(size_t size) {
+    void (*call)(void) = on_malloc;
+    on_malloc = NULL;
+    if (call) call();
     return threads_run || grants() ? malloc(size) : NULL;
 }
 static void *grudging_calloc(size_t count, size_t size) {
@@ -713,11 +718,42 @@ static void test_a_sink_may_refuse(void **state) {
 
 /* --- beside others ------------------------------------------------------------------------------------------------ */
 
+static uint64_t first_late_put;
+static sdi_index *growing;
+
+/* The segment that is about to be copied is split, and its memory is used for another one. */
+static void put_many(void) {
+    first_late_put = put_sum + 1;
+    for (uint64_t n = 0; n < 60000; n++) put_key(growing, 9000 + n);
+}
+
+static void test_a_segment_replaced_while_it_is_copied_is_copied_again(void **state) {
+    (void)state;
+    static uint64_t keys_of_puts[100000];
+    growing = fill(9000, 14);
+    on_malloc = put_many;
+    blob image = {0};
+    CHECK_OK(sdi_index_save(growing, collect_bytes, &image, NULL, NULL));
+    sdi_index_destroy(growing);
+    for (uint64_t key = 0; key < keys; key++) keys_of_puts[newest[key] / STRIDE] = key;
+    sdi_index *index = load_image(&image);
+    CHECK(index);
+    for (uint64_t n = first_late_put; n <= put_sum; n++) {
+        uint64_t hash = hash_of(keys_of_puts[n]);
+        CHECK_OK(sdi_index_reserve(index, &hash, 1));
+        sdi_index_put(index, hash, n * STRIDE);
+    }
+    check_all(index);
+    sdi_index_destroy(index);
+    free(image.bytes);
+}
+
 enum { RACE_PUTS = 300000, RACE_BATCH = 50 };
 
 static struct {
     sdi_index *index;
-    _Atomic uint64_t begun, returned; /* puts */
+    uint64_t most; /* puts */
+    _Atomic uint64_t begun, returned;
     _Atomic bool done, discarded;
     _Atomic uint64_t at_least[MOST_KEYS];
     _Atomic uint64_t known_keys, failures;
@@ -732,7 +768,7 @@ static uint64_t key_of_put(uint64_t n) {
 static void put_on(void *user) {
     uint64_t hashes[RACE_BATCH], offsets[RACE_BATCH], replaced[RACE_BATCH];
     (void)user;
-    for (uint64_t n = 1; n + RACE_BATCH < RACE_PUTS && !atomic_load(&race.done);) {
+    for (uint64_t n = 1; n + RACE_BATCH < race.most && !atomic_load(&race.done);) {
         uint64_t count = n % 4 == 0 ? RACE_BATCH : 1;
         for (uint64_t i = 0; i < count; i++) {
             offsets[i] = (n + i) * STRIDE;
@@ -763,14 +799,20 @@ static void check_saved_beside(const blob *image, uint64_t low, uint64_t high) {
         sdi_index_put_batch(index, &hash, &offset, 1, &replaced);
     }
     check_all(index);
+    sdi_index_stats stats;
+    uint64_t there = 0;
+    for (uint64_t key = 0; key < keys; key++) there += newest[key] != 0;
+    sdi_index_get_stats(index, &stats);
+    CHECK_U64(there, stats.keys); /* none of them twice */
     sdi_index_destroy(index);
 }
 
 static void test_saved_beside_a_writer(void **state) {
     (void)state;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 100; round++) { /* most of them within one segment, where writer and saver meet */
         sdi_thread writer;
         begin_file(NULL);
+        race.most = round < 2 ? RACE_PUTS : 14000;
         threads_run = true;
         race.index = sdi_index_create_seeded(0, file, (uint64_t)round);
         atomic_store(&race.done, false);
@@ -881,6 +923,7 @@ int main(void) {
         cmocka_unit_test(test_any_allocation_of_saving_and_loading_may_fail),
         cmocka_unit_test(test_without_memory_to_mend_nothing_is_said),
         cmocka_unit_test(test_a_sink_may_refuse),
+        cmocka_unit_test(test_a_segment_replaced_while_it_is_copied_is_copied_again),
         cmocka_unit_test(test_saved_beside_a_writer),
         cmocka_unit_test(test_many_threads_use_a_fresh_image),
     };
