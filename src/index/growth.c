@@ -173,7 +173,8 @@ static bool filling_begin(sdi_index *index, filling *to, unsigned lines_log2) {
 /* Step 3, for one segment: in a directory that readers have, or that is to become the root. */
 static void publish(sdi_index *index, sdi_directory *directory, uint32_t u, filling *from, unsigned depth,
                     unsigned tag_base) {
-    sdi_index_set_words(index, directory, u, sdi_word_make(from->segment, from->lines_log2, depth, tag_base), keys_of(from));
+    uint64_t word = sdi_word_make(from->segment, from->lines_log2, depth, tag_base);
+    sdi_index_set_words(index, directory, u, word, keys_of(from));
     free(from->taken);
 }
 
@@ -315,7 +316,8 @@ static bool lay_out(plan *p, uint64_t u, unsigned depth) {
     if (!p->index) return true;
     sdi_slot *segment = sdi_segments_take(&p->index->memory, SDI_SEGMENT_LINES_LOG2);
     if (!segment) return false;
-    sdi_index_set_words(p->index, p->directory, (uint32_t)u, sdi_word_make(segment, SDI_SEGMENT_LINES_LOG2, depth, depth), 0);
+    uint64_t word = sdi_word_make(segment, SDI_SEGMENT_LINES_LOG2, depth, depth);
+    sdi_index_set_words(p->index, p->directory, (uint32_t)u, word, 0);
     return true;
 }
 

@@ -152,8 +152,8 @@ static simdrive_status load(sdi_generation *generation, uint64_t size) {
     atomic_store_explicit(&store->damaged_tail, size - sdi_tail(generation), memory_order_relaxed);
     if (!store->options.read_only && refuses_writers(generation->damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
     /* Beside a writer at work, what was found may be old by now. */
-    if (store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL) return sdi_keep_up(generation, size);
-    return SIMDRIVE_OK;
+    bool follows = store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL;
+    return follows ? sdi_keep_up(generation, size) : SIMDRIVE_OK;
 }
 
 /* --- the sync thread of the interval policy ---------------------------------------------------------------------- */

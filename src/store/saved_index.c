@@ -14,11 +14,12 @@
  *               power has taken from the store, the index would not know.
  *
  * Loading (any handle, no lock, nothing is written)
- *   1  Map the file privately, check header, records and chain. Pages that nobody writes to are shared by all processes.
+ *   1  Map the file privately, check header, records and chain. Pages that nobody writes to are shared by all
+ *      processes.
  *   2  Find the store's tail: its length, or, for a reader beside a writer at work, as a refresh does until it is its
  *      length. Entries between `tail` and there must be linked to it and have their checksums.
- *   3  Put the entries between `low` and `tail` again, for the image was made while they were written; then those behind
- *      `tail`, which count.
+ *   3  Put the entries between `low` and `tail` again, for the image was made while they were written; then those
+ *      behind `tail`, which count.
  *   Whatever is not as it should be ends the attempt. A segment that is found wrong later is made again (image.h).
  *
  * Saving (writers only)
@@ -102,7 +103,8 @@ static void release_image(void *user) {
 static bool belongs(const saved_header *header, const sdi_generation *generation, uint64_t size) {
     uint8_t boot[SDI_BOOT_ID_BYTES];
     if (header->magic != MAGIC || header->checksum != header_checksum(header)) return false;
-    if (header->file_number != generation->file_id.number || header->file_born != generation->file_id.born) return false;
+    if (header->file_number != generation->file_id.number) return false;
+    if (header->file_born != generation->file_id.born) return false;
     if (header->alignment != SIMDRIVE_ALIGNMENT || header->tail > size || header->tail < SDI_ENTRY_MIN) return false;
     if (header->low > header->tail) return false;
     if (!header->synced && (!sdi_boot_id(boot) || memcmp(boot, header->boot, sizeof boot) != 0)) return false;
@@ -365,7 +367,8 @@ static simdrive_status save_as(save_job *job, const char *temporary, const char 
     return SIMDRIVE_OK;
 }
 
-/* Saves the index of the newest generation. What fails is in nobody's way: an older index is behind, or there is none. */
+/* Saves the index of the newest generation. What fails is in nobody's way: an older index is behind, or there is none.
+ */
 static void save(simdrive_store *store) {
     sdi_pin *pin = sdi_pin_with_index(store);
     save_job job = {.store = store, .generation = pin->generation};
@@ -387,7 +390,8 @@ static void save(simdrive_store *store) {
 /* A damaged store is not what an index is saved of: the next opening shall see the damage. */
 static bool may_save(const simdrive_store *store, const sdi_generation *generation) {
     return !store->options.read_only && store->options.saved_index != SIMDRIVE_SAVED_INDEX_OFF && store->real_path &&
-           generation->file && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL && generation->damage.corrupt_count == 0 &&
+           generation->file && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL &&
+           generation->damage.corrupt_count == 0 &&
            !atomic_load_explicit(&store->poisoned, memory_order_relaxed) &&
            atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0;
 }

@@ -67,7 +67,7 @@ static bool opens_with_index(const char *path) {
     return used;
 }
 
-/* --- writing, in the store and in the model ------------------------------------------------------------------------ */
+/* --- writing, in the store and in the model ----------------------------------------------------------------------- */
 
 static size_t random_payload(bench *b, uint8_t *payload, size_t most) {
     size_t size = 1 + (size_t)test_random_below(&b->random, most);
@@ -134,7 +134,7 @@ static void write_without(bench *b, uint64_t writes) {
     CHECK_OK(simdrive_close(store));
 }
 
-/* --- comparing ----------------------------------------------------------------------------------------------------- */
+/* --- comparing ---------------------------------------------------------------------------------------------------- */
 
 /* All but the memory that the index takes. */
 static void check_same_figures(const simdrive_store *with, const simdrive_store *without) {
@@ -237,7 +237,7 @@ static void put_header(const char *index, saved_header header) {
     poke(index, 0, &header, sizeof header);
 }
 
-/* --- histories ----------------------------------------------------------------------------------------------------- */
+/* --- histories ---------------------------------------------------------------------------------------------------- */
 
 static void run_session(bench *b, uint64_t range) {
     simdrive_saved_index saved_index = (simdrive_saved_index)test_random_below(&b->random, 3);
@@ -333,7 +333,7 @@ static void many_keys_in_many_segments(void **state) {
     bench_end(&b);
 }
 
-/* --- damaged, and hostile ------------------------------------------------------------------------------------------- */
+/* --- damaged, and hostile ----------------------------------------------------------------------------------------- */
 
 static void damaged_bytes_do_no_harm(void **state) {
     (void)state;
@@ -429,7 +429,7 @@ static void hostile_headers_do_no_harm(void **state) {
     bench_end(&b);
 }
 
-/* --- of another file, or of this one as it was ------------------------------------------------------------------------ */
+/* --- of another file, or of this one as it was -------------------------------------------------------------------- */
 
 static void an_index_of_another_store_is_ignored(void **state) {
     (void)state;
@@ -548,7 +548,7 @@ static void a_moved_file_keeps_its_index_and_a_copy_does_not(void **state) {
     bench_end(&b);
 }
 
-/* --- behind the index ------------------------------------------------------------------------------------------------- */
+/* --- behind the index --------------------------------------------------------------------------------------------- */
 
 static void any_cut_behind_the_index_is_a_torn_tail(void **state) {
     (void)state;
@@ -577,6 +577,29 @@ static void any_cut_behind_the_index_is_a_torn_tail(void **state) {
     CHECK(check_store(&again));
     test_image_free(&again.image);
     free(bytes);
+    bench_end(&b);
+}
+
+/* The newest entry has its checksum looked at even when the index covers it. */
+static void damage_of_the_newest_entry_is_seen(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, 1405);
+    make_saved(&b, 20);
+    uint64_t key = 3;
+    simdrive_store *store = open_with(b.path, SIMDRIVE_SAVED_INDEX_ALWAYS, false);
+    write_one(&b, store, key);
+    CHECK_OK(simdrive_close(store));
+    const test_record *record = &b.image.records[b.image.count - 1];
+    for (size_t at = record->start; at < record->tail; at++) {
+        uint8_t changed = (uint8_t)(b.image.bytes[at] ^ (1u << at % 8));
+        test_context("byte %zu of the newest entry changed", at - record->start);
+        poke(b.path, at, &changed, 1);
+        CHECK(!opens_with_index(b.path));
+        check_alike(&b);
+        poke(b.path, at, &b.image.bytes[at], 1);
+    }
+    CHECK(check_store(&b));
     bench_end(&b);
 }
 
@@ -609,7 +632,7 @@ static void any_damage_behind_the_index_is_seen_as_without_it(void **state) {
     bench_end(&b);
 }
 
-/* --- boot, owner ------------------------------------------------------------------------------------------------------- */
+/* --- boot, owner -------------------------------------------------------------------------------------------------- */
 
 static void unsynced_it_is_good_until_the_machine_starts_anew(void **state) {
     (void)state;
@@ -658,7 +681,7 @@ static void an_index_of_another_owner_is_ignored(void **state) {
     bench_end(&b);
 }
 
-/* --- who writes it, and over what --------------------------------------------------------------------------------------- */
+/* --- who writes it, and over what --------------------------------------------------------------------------------- */
 
 static void readers_write_nothing(void **state) {
     (void)state;
@@ -835,7 +858,7 @@ static void leftovers_are_removed_unless_at_work(void **state) {
     bench_end(&b);
 }
 
-/* --- while others work ---------------------------------------------------------------------------------------------------- */
+/* --- while others work -------------------------------------------------------------------------------------------- */
 
 /* The next write starts saving in the thread. */
 static void make_due(simdrive_store *store) {
@@ -1007,6 +1030,7 @@ int main(void) {
         cmocka_unit_test(a_cut_and_rewritten_file_is_noticed),
         cmocka_unit_test(a_moved_file_keeps_its_index_and_a_copy_does_not),
         cmocka_unit_test(any_cut_behind_the_index_is_a_torn_tail),
+        cmocka_unit_test(damage_of_the_newest_entry_is_seen),
         cmocka_unit_test(any_damage_behind_the_index_is_seen_as_without_it),
         cmocka_unit_test(unsynced_it_is_good_until_the_machine_starts_anew),
         cmocka_unit_test(an_index_of_another_owner_is_ignored),

@@ -16,7 +16,7 @@
 
 enum { SECTOR = 512, MOST_FILES = 8, FIRST = 6, SECOND = 5 };
 
-/* --- the disk ------------------------------------------------------------------------------------------------------ */
+/* --- the disk ----------------------------------------------------------------------------------------------------- */
 
 typedef struct disk_file {
     const char *path; /* NULL when it has no name */
@@ -98,7 +98,7 @@ static void disk_free(disk *d) {
     memset(d, 0, sizeof *d);
 }
 
-/* --- states -------------------------------------------------------------------------------------------------------- */
+/* --- states ------------------------------------------------------------------------------------------------------- */
 
 typedef struct explorer {
     test_folder folder;
@@ -162,7 +162,8 @@ static void check_state(explorer *e, disk *d, bool other_boot) {
     simdrive_store *without = NULL, *with = NULL;
     simdrive_status status =
         open_with(sdi_os_native(), e->path, SIMDRIVE_SAVED_INDEX_OFF, true, SIMDRIVE_SYNC_NONE, &without);
-    CHECK_STATUS(status, open_with(sdi_os_native(), e->path, SIMDRIVE_SAVED_INDEX_AUTO, true, SIMDRIVE_SYNC_NONE, &with));
+    CHECK_STATUS(status,
+                 open_with(sdi_os_native(), e->path, SIMDRIVE_SAVED_INDEX_AUTO, true, SIMDRIVE_SYNC_NONE, &with));
     e->states++;
     if (status != SIMDRIVE_OK) return;
     e->used += atomic_load(&with->saved.tail) != 0;
@@ -256,7 +257,7 @@ static void a_crash_leaves_what_is_there_without_the_index(void **state) {
     explore_policy(SIMDRIVE_SYNC_COMMIT, false, "synced at each commit");
 }
 
-/* --- failing calls ---------------------------------------------------------------------------------------------------- */
+/* --- failing calls ------------------------------------------------------------------------------------------------ */
 
 static const simdrive_status failures[] = {SIMDRIVE_ERROR_IO, SIMDRIVE_ERROR_NO_SPACE, SIMDRIVE_ERROR_NO_MEMORY,
                                            SIMDRIVE_ERROR_PERMISSION};
@@ -382,7 +383,7 @@ static void a_synced_index_is_durable_before_it_has_the_name(void **state) {
     test_folder_remove(&e.folder);
 }
 
-/* --- what is written while it is saved ------------------------------------------------------------------------------- */
+/* --- what is written while it is saved ---------------------------------------------------------------------------- */
 
 typedef struct intruder {
     explorer *e;
@@ -438,11 +439,39 @@ static void what_is_written_while_it_is_saved_is_found(void **state) {
     }
 }
 
+static void a_reader_changes_nothing_not_even_for_a_moment(void **state) {
+    (void)state;
+    test_context("calls of a reader");
+    explorer e = {.folder = test_folder_create()};
+    test_random random = test_random_begin(2500);
+    sdi_fault_os *faults = sdi_fault_os_create();
+    test_path(&e.folder, "store", e.path);
+    for (int with_index = 0; with_index < 2; with_index++) {
+        simdrive_saved_index how = with_index ? SIMDRIVE_SAVED_INDEX_ALWAYS : SIMDRIVE_SAVED_INDEX_OFF;
+        simdrive_store *store = open_native(e.path, how, false);
+        write_some(&e, store, 0, 5, &random);
+        CHECK_OK(simdrive_close(store));
+        sdi_fault_os_record(faults, true);
+        CHECK_OK(open_with(sdi_fault_os_table(faults), e.path, SIMDRIVE_SAVED_INDEX_ALWAYS, true, SIMDRIVE_SYNC_NONE,
+                           &store));
+        test_check_shows(store, &e.image);
+        CHECK_OK(simdrive_close(store));
+        size_t count;
+        const sdi_fault_op *log = sdi_fault_os_log(faults, &count);
+        for (size_t i = 0; i < count; i++) CHECK_U64(SDI_OP_ATTACH, log[i].kind);
+        CHECK_U64(0, sdi_fault_os_count(faults, SDI_FAULT_ANY_CHANGE));
+    }
+    sdi_fault_os_destroy(faults);
+    test_image_free(&e.image);
+    test_folder_remove(&e.folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crash_leaves_what_is_there_without_the_index),
         cmocka_unit_test(any_call_may_fail),
         cmocka_unit_test(a_failed_sync_is_told_and_nothing_is_saved),
+        cmocka_unit_test(a_reader_changes_nothing_not_even_for_a_moment),
         cmocka_unit_test(what_is_written_while_it_is_saved_is_found),
         cmocka_unit_test(a_synced_index_is_durable_before_it_has_the_name),
     };

@@ -417,7 +417,7 @@ static void test_every_truncation(void **state) {
     free(image.bytes);
 }
 
-/* --- hostile images: all checksums are right ----------------------------------------------------------------------- */
+/* --- hostile images: all checksums are right ---------------------------------------------------------------------- */
 
 /* Whatever it says, it stays within bounds and comes to an end; so do thousands of puts. The file ends where the image
  * says. */
@@ -459,13 +459,14 @@ static void test_hostile_slots(void **state) {
             uint64_t way = (uint64_t)round % 6;
             test_context("%llu keys, hostile slots, round %d", (unsigned long long)counts[c], round);
             for (size_t i = 0; i < slot_count; i++) {
-                if (way == 0) slots[i] = i % SDI_LINE_SLOTS == SDI_LINE_SLOTS - 1 ? STRIDE : 0; /* gaps: all lines look full */
+                if (way == 0) slots[i] = i % SDI_LINE_SLOTS == 7 ? STRIDE : 0; /* gaps: all lines look full */
                 if (slots[i] == 0 || test_random_below(&random, 4) != 0) continue;
                 if (way == 1) slots[i] = (slots[i] & SDI_OFFSET_MASK) | test_random_next(&random) << 48;
                 if (way == 2) slots[i] = (slots[i] & SDI_OFFSET_MASK) | UINT64_MAX << 48;
                 if (way == 3) slots[i] = test_random_next(&random);
                 if (way == 4) slots[i] = slots[(i * 7 + 3) % slot_count]; /* may be empty: a gap */
-                if (way == 5) slots[i] = (slots[i] & ~SDI_OFFSET_MASK) | (1 + test_random_below(&random, put_sum * STRIDE));
+                if (way == 5)
+                    slots[i] = (slots[i] & ~SDI_OFFSET_MASK) | (1 + test_random_below(&random, put_sum * STRIDE));
             }
             reseal(&hostile);
             use_hostile(&hostile, put_sum);
