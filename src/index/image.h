@@ -7,8 +7,8 @@
  *   └───────────┴───────────┴─   ─┴───────────┴──────────────────────────────────┴─────────┘
  *
  * Segments lie there as they do in memory (layout.h), in the order of their ranges of u. A record has its segment's
- * depth, lines, tag base, number of keys, and checksum. The trailer has the seed, sums, and checksums of the records and
- * of itself. All in the byte order of the machine, which the trailer's first word tells.
+ * depth, lines, tag base, number of keys, and checksum. The trailer has the seed, sums, and checksums of the records
+ * and of itself. All in the byte order of the machine, which the trailer's first word tells.
  *
  * Loading looks at the records and the trailer alone. A segment is looked at when it is first used (L5): its checksum,
  * and that no slot leads beyond what the image covers. So bytes from a disk are never trusted, and opening costs the
