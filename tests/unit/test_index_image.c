@@ -499,6 +499,23 @@ static void test_offsets_out_of_the_file_are_seen(void **state) {
     free(image.bytes);
 }
 
+/* Without an empty slot, no probe would end. */
+static void test_a_full_segment_that_claims_few_keys_is_seen(void **state) {
+    (void)state;
+    sdi_index *index = fill(50, 8);
+    blob image = save_image(index);
+    sdi_index_destroy(index);
+    image_record *record = &records_of(&image)[0];
+    size_t size = segment_bytes(record->lines_log2);
+    for (size_t i = 0; i < size / 8; i++) slots_at(&image, 0)[i] = UINT64_C(1) << 50 | STRIDE;
+    record->checksum = sdi_hash(slots_at(&image, 0), size);
+    reseal_records(&image);
+    test_context("a full segment");
+    CHECK(is_right_or_refused(image.bytes, image.size));
+    use_hostile(&image, put_sum);
+    free(image.bytes);
+}
+
 typedef void change_of_image(blob *image, image_record *records, image_trailer *trailer);
 
 static void refuses(const blob *image, const char *name, change_of_image *change) {
@@ -919,6 +936,7 @@ int main(void) {
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_hostile_slots),
         cmocka_unit_test(test_offsets_out_of_the_file_are_seen),
+        cmocka_unit_test(test_a_full_segment_that_claims_few_keys_is_seen),
         cmocka_unit_test(test_hostile_records_are_refused),
         cmocka_unit_test(test_a_directory_is_not_larger_than_what_it_leads_to),
         cmocka_unit_test(test_any_allocation_of_saving_and_loading_may_fail),
