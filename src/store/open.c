@@ -192,16 +192,19 @@ static simdrive_status load(sdi_generation *generation, uint64_t size) {
     simdrive_status status = sdi_generation_map(generation, size > 0 ? size : 1);
     if (status == SIMDRIVE_OK && store->options.at_offset != 0) return load_earlier(generation, size);
     if (status != SIMDRIVE_OK) return status;
-    if (!sdi_saved_index_load(generation, size)) {
-        status = recover(store, sdi_base(generation), size, &recovery);
-        if (status != SIMDRIVE_OK) return status;
-        adopt(generation, &recovery);
+    if (sdi_saved_index_load(generation, &size)) {
+        atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
+        return SIMDRIVE_OK;
     }
+    status = sdi_generation_map(generation, size > 0 ? size : 1);
+    if (status == SIMDRIVE_OK) status = recover(store, sdi_base(generation), size, &recovery);
+    if (status != SIMDRIVE_OK) return status;
+    adopt(generation, &recovery);
     atomic_store_explicit(&store->damaged_tail, size - sdi_tail(generation), memory_order_relaxed);
     if (!store->options.read_only && refuses_writers(generation->damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
     /* Beside a writer at work, what was found may be old by now. */
-    if (store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL) return sdi_keep_up(generation, size);
-    return SIMDRIVE_OK;
+    bool follows = store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL;
+    return follows ? sdi_keep_up(generation, size) : SIMDRIVE_OK;
 }
 
 /* --- the sync thread of the interval policy ---------------------------------------------------------------------- */

@@ -14,11 +14,12 @@
  *               power has taken from the store, the index would not know.
  *
  * Loading (any handle, no lock, nothing is written)
- *   1  Map the file privately, check header, records and chain. Pages that nobody writes to are shared by all processes.
- *   2  Find the store's tail: its length, or, for a reader beside a writer at work, as a refresh does. Entries between
- *      `tail` and there must be linked to it and have their checksums.
- *   3  Put the entries between `low` and `tail` again, for the image was made while they were written; then those behind
- *      `tail`, which count.
+ *   1  Map the file privately, check header, records and chain. Pages that nobody writes to are shared by all
+ *      processes.
+ *   2  Find the store's tail: its length, or, for a reader beside a writer at work, as a refresh does until it is its
+ *      length. Entries between `tail` and there must be linked to it and have their checksums.
+ *   3  Put the entries between `low` and `tail` again, for the image was made while they were written; then those
+ *      behind `tail`, which count.
  *   Whatever is not as it should be ends the attempt. A segment that is found wrong later is made again (image.h).
  *
  * Saving (writers only)
@@ -102,7 +103,8 @@ static void release_image(void *user) {
 static bool belongs(const saved_header *header, const sdi_generation *generation, uint64_t size) {
     uint8_t boot[SDI_BOOT_ID_BYTES];
     if (header->magic != MAGIC || header->checksum != header_checksum(header)) return false;
-    if (header->file_number != generation->file_id.number || header->file_born != generation->file_id.born) return false;
+    if (header->file_number != generation->file_id.number) return false;
+    if (header->file_born != generation->file_id.born) return false;
     if (header->alignment != SIMDRIVE_ALIGNMENT || header->tail > size || header->tail < SDI_ENTRY_MIN) return false;
     if (header->low > header->tail) return false;
     if (!header->synced && (!sdi_boot_id(boot) || memcmp(boot, header->boot, sizeof boot) != 0)) return false;
@@ -191,6 +193,19 @@ static bool put_again(sdi_generation *generation, uint64_t low, uint64_t tail) {
     return done;
 }
 
+/* A reader beside a writer at work goes on until the file's length stays. What is left behind the tail then may be
+ * damage, and entries behind that: only recovery can tell, so nothing is used. */
+static bool reaches_end(sdi_generation *generation, uint64_t *size) {
+    simdrive_store *store = generation->store;
+    sdi_file_info info;
+    if (!store->options.read_only) return sdi_tail(generation) == *size;
+    atomic_store_explicit(&store->damaged_tail, *size - sdi_tail(generation), memory_order_relaxed);
+    bool followed = sdi_keep_up(generation, *size) == SIMDRIVE_OK;
+    if (followed && atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0) return true;
+    if (store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK) *size = info.size;
+    return false;
+}
+
 static void adopt_header(sdi_generation *generation, const saved_header *header) {
     sdi_counters *counters = &generation->counters;
     atomic_store_explicit(&counters->entries, header->entries, memory_order_relaxed);
@@ -201,7 +216,7 @@ static void adopt_header(sdi_generation *generation, const saved_header *header)
     atomic_store_explicit(&generation->tail, header->tail, memory_order_relaxed);
 }
 
-static bool use_image(sdi_generation *generation, mapped_image *image, const saved_header *header, uint64_t size) {
+static bool use_image(sdi_generation *generation, mapped_image *image, const saved_header *header, uint64_t *size) {
     sdi_added added = {0};
     uint64_t tail;
     const sdi_image_source source = {
@@ -209,16 +224,18 @@ static bool use_image(sdi_generation *generation, mapped_image *image, const sav
         .size = header->image_size,
         .base = sdi_base(generation),
         .tail = header->tail,
+        .last = header->tail - SDI_METADATA_SIZE,
         .recall = recall,
         .release = release_image,
         .user = image,
     };
     sdi_crc_kind checksum = generation->store->checksum;
     bool used = false;
-    if (find_added(generation, header->tail, size, &tail, &added)) generation->index = sdi_index_load(&source);
+    if (find_added(generation, header->tail, *size, &tail, &added)) generation->index = sdi_index_load(&source);
     if (generation->index) {
         adopt_header(generation, header);
-        used = put_again(generation, header->low, header->tail) && sdi_publish_added(generation, &added) == SIMDRIVE_OK;
+        used = put_again(generation, header->low, header->tail) &&
+               sdi_publish_added(generation, &added) == SIMDRIVE_OK && reaches_end(generation, size);
         if (!used) {
             adopt_header(generation, &(saved_header){0});
             sdi_generation_forget(generation);
@@ -231,20 +248,19 @@ static bool use_image(sdi_generation *generation, mapped_image *image, const sav
     return used;
 }
 
-bool sdi_saved_index_load(sdi_generation *generation, uint64_t size) {
+bool sdi_saved_index_load(sdi_generation *generation, uint64_t *size) {
     simdrive_store *store = generation->store;
     const simdrive_open_options *options = &store->options;
     saved_header header;
     atomic_store_explicit(&store->stats.index_saved_tail, 0, memory_order_relaxed);
     atomic_store_explicit(&store->stats.open_from_saved_index, false, memory_order_relaxed);
     store->saved.entries = 0;
-    if (options->saved_index == SIMDRIVE_SAVED_INDEX_OFF || options->verify_all || size < SDI_ENTRY_MIN) return false;
+    if (options->saved_index == SIMDRIVE_SAVED_INDEX_OFF || options->verify_all || *size < SDI_ENTRY_MIN) return false;
     int os_error = sdi_get_os_error();
-    mapped_image *image = map_index(generation, size, &header);
+    mapped_image *image = map_index(generation, *size, &header);
     bool used = image && use_image(generation, image, &header, size);
     sdi_set_os_error(os_error); /* whatever went wrong, opening goes on without */
     if (!used) return false;
-    if (sdi_tail(generation) < size) generation->damage.kind = SIMDRIVE_DAMAGE_TAIL;
     store->saved.entries = header.entries + header.tombstones + header.stale_entries;
     atomic_store_explicit(&store->stats.index_saved_tail, header.tail, memory_order_relaxed);
     atomic_store_explicit(&store->stats.open_from_saved_index, true, memory_order_relaxed);
@@ -309,11 +325,12 @@ static simdrive_status write_index(save_job *job, saved_header *header) {
 }
 
 /* Whether the name is free, or an index of ours has it. */
-static bool name_is_ours(const sdi_os *os, const char *path) {
+static bool name_is_ours(const sdi_os *os, const char *path, bool *is_free) {
     uint64_t magic = 0;
     sdi_file *file = NULL;
     simdrive_status status = os->open(os, path, SDI_OPEN_READ, 0, &file);
-    if (status != SIMDRIVE_OK) return status == SIMDRIVE_ERROR_NO_SUCH_FILE;
+    *is_free = status == SIMDRIVE_ERROR_NO_SUCH_FILE;
+    if (status != SIMDRIVE_OK) return *is_free;
     status = os->read_at(os, file, 0, &magic, sizeof magic);
     os->close(os, file);
     return status == SIMDRIVE_OK && magic == MAGIC;
@@ -331,7 +348,12 @@ static void note_saved(const save_job *job, const saved_header *header) {
     atomic_fetch_add_explicit(&store->stats.index_saves, 1, memory_order_relaxed);
 }
 
-static simdrive_status save_as(save_job *job, const char *temporary, const char *path) {
+/* Step 4. A name that was free may be somebody else's by now, or a link that leads nowhere. */
+static simdrive_status give_name(const sdi_os *os, const char *temporary, const char *path, bool is_free) {
+    return is_free ? os->rename_new(os, temporary, path) : os->rename(os, temporary, path);
+}
+
+static simdrive_status save_as(save_job *job, const char *temporary, const char *path, bool is_free) {
     const sdi_os *os = job->store->os;
     saved_header header = {0};
     simdrive_status status = os->open(os, temporary, SDI_OPEN_CREATE_NEW, 0600, &job->file);
@@ -339,7 +361,7 @@ static simdrive_status save_as(save_job *job, const char *temporary, const char 
     status = os->lock(os, job->file);
     if (status == SIMDRIVE_OK) status = os->copy_attributes(os, job->generation->file, job->file);
     if (status == SIMDRIVE_OK) status = write_index(job, &header);
-    if (status == SIMDRIVE_OK) status = os->rename(os, temporary, path);
+    if (status == SIMDRIVE_OK) status = give_name(os, temporary, path, is_free);
     os->close(os, job->file);
     if (status != SIMDRIVE_OK) {
         os->unlink(os, temporary);
@@ -349,7 +371,8 @@ static simdrive_status save_as(save_job *job, const char *temporary, const char 
     return SIMDRIVE_OK;
 }
 
-/* Saves the index of the newest generation. What fails is in nobody's way: an older index is behind, or there is none. */
+/* Saves the index of the newest generation. What fails is in nobody's way: an older index is behind, or there is none.
+ */
 static void save(simdrive_store *store) {
     sdi_pin *pin = sdi_pin_with_index(store);
     save_job job = {.store = store, .generation = pin->generation};
@@ -357,7 +380,8 @@ static void save(simdrive_store *store) {
     char *temporary = sdi_temporary_path(store, TEMPORARY_INFIX);
     int os_error = sdi_get_os_error();
     sdi_remove_temporaries(store, TEMPORARY_INFIX);
-    if (path && temporary && name_is_ours(store->os, path)) save_as(&job, temporary, path);
+    bool is_free;
+    if (path && temporary && name_is_ours(store->os, path, &is_free)) save_as(&job, temporary, path, is_free);
     sdi_set_os_error(os_error);
     free(temporary);
     free(path);
@@ -370,7 +394,8 @@ static void save(simdrive_store *store) {
 /* A damaged store is not what an index is saved of: the next opening shall see the damage. */
 static bool may_save(const simdrive_store *store, const sdi_generation *generation) {
     return !store->options.read_only && store->options.saved_index != SIMDRIVE_SAVED_INDEX_OFF && store->real_path &&
-           generation->file && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL && generation->damage.corrupt_count == 0 &&
+           generation->file && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL &&
+           generation->damage.corrupt_count == 0 &&
            !atomic_load_explicit(&store->poisoned, memory_order_relaxed) &&
            atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0;
 }

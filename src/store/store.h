@@ -339,9 +339,10 @@ bool sdi_position_holds(const sdi_generation *generation, const simdrive_positio
 
 /* --- saved_index.c ----------------------------------------------------------------------------------------------- */
 
-/* Takes the index of a generation whose file is open, mapped, and `size` bytes long, from the saved index, if there is
- * one that belongs to it, and adds what is newer. False, and nothing has changed, when it cannot. */
-bool sdi_saved_index_load(sdi_generation *generation, uint64_t size);
+/* Takes the index of a generation whose file is open, mapped, and `*size` bytes long, from the saved index, if there is
+ * one that belongs to it, and adds what is newer, up to the file's end. False when it cannot: nothing has changed then
+ * but the file's length, perhaps, beside a writer. */
+bool sdi_saved_index_load(sdi_generation *generation, uint64_t *size);
 
 /* A writer's handle has been opened, or its store compacted: decides when to save. Writer's place, or nobody else. */
 void sdi_saved_index_begin(simdrive_store *store, const sdi_generation *generation);

@@ -29,6 +29,7 @@ static const sdi_os native = {
     .sync_folder_of = sdi_win_sync_folder_of,
     .list_folder_of = sdi_win_list_folder_of,
     .map = sdi_win_map,
+    .map_private = sdi_win_map_private,
     .map_grow = sdi_win_map_grow,
     .unmap = sdi_win_unmap,
     .watch_begin = sdi_win_watch_begin,

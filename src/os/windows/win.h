@@ -65,6 +65,7 @@ simdrive_status sdi_win_list_folder_of(const sdi_os *os, const char *path,
 
 /* map.c */
 simdrive_status sdi_win_map(const sdi_os *os, sdi_file *file, uint64_t size, const uint8_t **out);
+simdrive_status sdi_win_map_private(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out);
 simdrive_status sdi_win_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
 void sdi_win_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
 void sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
