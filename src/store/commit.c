@@ -133,8 +133,10 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
     }
     enqueue(store, request);
     for (;;) {
-        while (!request->done && store->place_taken && !store->place_has_stream)
+        store->place_waiting++;
+        while (!request->done && (store->place_taken ? !store->place_has_stream : store->place_wanted))
             sdi_condition_wait(&store->place_free, &store->mutex);
+        store->place_waiting--;
         if (request->done) break;
         if (store->place_taken) { /* by a pushed stream: nobody knows for how long */
             dequeue(store, request);
@@ -143,6 +145,7 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         }
         store->place_taken = true;
         store->place_owner = self;
+        store->place_turned = true;
         group = take_group(store);
         sdi_mutex_unlock(&store->mutex);
         sdi_set_os_error(0);
@@ -150,6 +153,7 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         sdi_mutex_lock(&store->mutex);
     }
     sdi_mutex_unlock(&store->mutex);
+    if (request->status == SIMDRIVE_OK) sdi_after_append(store);
     sdi_set_os_error(request->os_error);
     return request->status;
 }

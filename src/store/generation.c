@@ -214,6 +214,7 @@ void sdi_store_unref(simdrive_store *store) {
         generation = next;
     }
     free_scratch(&store->scratch);
+    sdi_condition_destroy(&store->compaction.ended);
     sdi_condition_destroy(&store->sync_wanted);
     sdi_condition_destroy(&store->place_free);
     sdi_mutex_destroy(&store->mutex);
