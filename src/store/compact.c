@@ -415,7 +415,7 @@ static uint64_t bytes_left(const copy_job *copier) {
 }
 
 static simdrive_status catch_up(copy_job *copier) {
-    uint64_t before, left = UINT64_MAX;
+    uint64_t before, left = bytes_left(copier);
     simdrive_status status;
     do {
         before = left;

@@ -25,7 +25,6 @@ static simdrive_status claim_locked(simdrive_store *store, uint64_t self) {
     simdrive_status status = sdi_place_ready(store);
     if (status != SIMDRIVE_OK) return status;
     store->compacting = true;
-    store->compaction.owner = self;
     atomic_store_explicit(&store->compaction.cancelled, false, memory_order_relaxed);
     return SIMDRIVE_OK;
 }
@@ -111,6 +110,9 @@ static void count_outcome(struct sdi_stats *stats, simdrive_status status, uint6
 /* Runs what was claimed. */
 static simdrive_status run(simdrive_store *store, const simdrive_work_options *options, uint64_t *saved) {
     struct sdi_compaction *compaction = &store->compaction;
+    sdi_mutex_lock(&store->mutex);
+    compaction->owner = sdi_thread_id();
+    sdi_mutex_unlock(&store->mutex);
     simdrive_status status = sdi_compact_run(store, options, saved);
     if (*saved == 0)
         put_off(store);
@@ -145,7 +147,6 @@ static void run_in_thread(void *user) {
     uint64_t saved = 0;
     sdi_mutex_lock(&store->mutex);
     while (!compaction->thread_known) sdi_condition_wait(&compaction->ended, &store->mutex);
-    compaction->owner = sdi_thread_id();
     sdi_mutex_unlock(&store->mutex);
     sdi_set_os_error(0);
     run(store, &compaction->options, &saved);
