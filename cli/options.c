@@ -29,6 +29,8 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_NO_PROGRESS] = {NULL, "no-progress", NULL, NULL, "never show progress"},
     [SDI_CLI_OPTION_ENTRIES] = {NULL, "entries", "N", NULL, "number of entries, default 100000 (suffixes K, M, G)"},
     [SDI_CLI_OPTION_VALUE_SIZE] = {NULL, "value-size", "SIZE", NULL, "bytes of each value, default 128"},
+    [SDI_CLI_OPTION_IF_STALE] = {NULL, "if-stale", "PERCENT", NULL,
+                                 "only when the file would get smaller by at least PERCENT, 1 to 100"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {
@@ -71,6 +73,18 @@ static bool set_checksum(const char *argument, sdi_cli_options *options) {
     return true;
 }
 
+static bool set_percent(const sdi_cli_option *option, const char *argument, unsigned *percent) {
+    uint64_t value = 0;
+    bool digits = argument[0] != '\0' && strspn(argument, "0123456789") == strlen(argument);
+    if (digits && sdi_cli_parse_size(argument, &value) && value <= 100) {
+        *percent = (unsigned)value;
+        return true;
+    }
+    sdi_cli_usage_error(NULL, "--%s '%s' is not a percentage; give a number from 1 to 100", option->long_name,
+                        argument);
+    return false;
+}
+
 static bool set_option(unsigned id, const char *argument, sdi_cli_options *options) {
     const sdi_cli_option *option = &sdi_cli_option_table[id];
     uint64_t size = 0;
@@ -94,6 +108,7 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_NO_PROGRESS: options->progress = SDI_CLI_PROGRESS_NEVER; break;
     case SDI_CLI_OPTION_ENTRIES: return set_size(option, argument, UINT32_MAX, &options->entries);
     case SDI_CLI_OPTION_VALUE_SIZE: return set_size(option, argument, SIZE_MAX / 2, &options->value_size);
+    case SDI_CLI_OPTION_IF_STALE: return set_percent(option, argument, &options->if_stale);
     case SDI_CLI_OPTION_COUNT: break;
     }
     return true;

@@ -11,8 +11,9 @@
  *      the one before; the file is synced in each. Writers that are as fast as the copy would never be caught up with,
  *      so:
  *   5  The writer's place is taken in turns with the writers. In each turn a slice is copied while they wait, larger
- *      than what they have written since the last. Between two turns a little more is copied, and synced.
- *   6  In the turn in which all that is left fits into the slice, it is copied and synced, and the new file is renamed
+ *      than what they have written since the last. Between two turns a little more is copied, and now and then synced.
+ *   6  In the turn in which all that is left fits into the slice, and little is not synced yet, it is copied and
+ *      synced, and the new file is renamed
  *      over the store (links resolved). The sync has to be in the turn: when the name leads to the new file, all that a
  *      crash must not lose has to be in it. A damaged tail, which would be gone with the old file, is moved aside as
  *      before a first write. From here on writers and new readers find the new generation.
@@ -23,12 +24,16 @@
  *
  * Why step 5 ends. Let L(n) be what is left to copy when the place is taken for the n-th time, W(n) what writers have
  * added since they were last kept out, S the least slice, and max(S, 2 W(n)) the slice. While the place is held nobody
- * adds, so L(n+1) <= L(n) - max(S, 2 W(n)) + W(n+1). Summed up, each turn k but the last takes max(S, 2 W(k)) - W(k),
- * at least S/2, off what was left at first: L(n+1) <= L(1) - n S/2 + W(n+1). All of it fits into the slice when it is
- * at most W(n+1), which is so after 2 L(1) / S turns at the latest, however fast the writers are.
+ * adds, so a turn and what comes in before the next change what is left by W(n+1) - max(S, 2 W(n)). Summed up, each
+ * turn takes max(S, 2 W(n)) - W(n) off, at least S/2 and at least half of what it copies, however fast writers are.
+ *    A sync takes its time whatever it has to do; let I be what comes in during one. It is not counted in W, or the next
+ * slice would be as long as the sync: so a sync comes only after max(E, 4 I) have been copied since the one before.
+ * Half of that, 2 I at least, was taken off; less I, that is E/4 or more from sync to sync.
+ *    When no more than a slice is left, it is synced once more. The turns that copy those I bytes copy 2 I at most, by
+ * the half above. So when next no more than a slice is left, little more than 2 I is not synced: that turn is the last.
  *
  * How long a turn is. A slice, or as much over it as the entry at its end is long (a writer of such an entry keeps the
- * others waiting as long); in the last turn, the sync of what that turn has copied, and a rename.
+ * others waiting as long); in the last turn, a sync of what was written while a sync ran, and a rename.
  *
  * A temporary file's name ends in a random number and a check of it, so that no file of somebody else is taken for one;
  * and it is removed only when its lock can be had, so that none that is at work is.
@@ -48,7 +53,8 @@ enum {
     PIECE = 16 << 20,           /* of a large payload, written at once */
     LITTLE_LEFT = 256 << 10,    /* bytes left behind by the last round of step 4 */
     SLICE = 4 << 20,            /* copied while writers wait, at least */
-    BETWEEN_SLICES = 1 << 20,   /* copied while they do not */
+    BETWEEN_SLICES = 512 << 10, /* copied while they do not */
+    SYNC_EVERY = 32 << 20,      /* bytes copied in turns, at least: E above */
     SPARE_SPACE = 16 << 20      /* of the disk, left for others when the room is checked */
 };
 
@@ -222,6 +228,8 @@ typedef struct copy_job {
     uint64_t offset; /* where the buffer's first byte goes */
     uint64_t tail;   /* of the new file */
     uint64_t synced; /* its tail at the last sync */
+    uint64_t came_in; /* the old file's bytes while that sync ran: I above */
+    uint64_t kept_out_until; /* tail of the old file when writers had the place again, and what came in by syncs */
     uint64_t reported, expected;
     bool in_turn;    /* writers wait: no time for the caller's callback */
     entry_list added; /* what was written since the collection, oldest first; copied up to `next` */
@@ -273,8 +281,11 @@ static simdrive_status copier_index(copy_job *copier) {
 }
 
 static simdrive_status copier_sync(copy_job *copier) {
+    uint64_t before = sdi_tail(copier->from);
     simdrive_status status = copier->store->os->sync(copier->store->os, copier->to->file);
-    if (status == SIMDRIVE_OK) copier->synced = copier->tail;
+    copier->synced = copier->tail;
+    copier->came_in = sdi_tail(copier->from) - before;
+    copier->kept_out_until += copier->came_in;
     return status;
 }
 
@@ -402,12 +413,10 @@ static simdrive_status copy_added(copy_job *copier, uint64_t limit) {
     return status == SIMDRIVE_OK ? copier_index(copier) : status;
 }
 
-/* Up to `limit` bytes outside of the place, synced, so that a sync in a turn finds little to do. */
+/* Up to `limit` bytes, outside of the place. */
 static simdrive_status copy_beside_writers(copy_job *copier, uint64_t limit) {
     simdrive_status status = find_added(copier, sdi_tail(copier->from));
-    if (status == SIMDRIVE_OK) status = copy_added(copier, limit);
-    if (status == SIMDRIVE_OK) status = copier_sync(copier);
-    return status == SIMDRIVE_OK ? report_progress(copier) : status;
+    return status == SIMDRIVE_OK ? copy_added(copier, limit) : status;
 }
 
 static uint64_t bytes_left(const copy_job *copier) {
@@ -420,6 +429,8 @@ static simdrive_status catch_up(copy_job *copier) {
     do {
         before = left;
         status = copy_beside_writers(copier, UINT64_MAX);
+        if (status == SIMDRIVE_OK) status = copier_sync(copier);
+        if (status == SIMDRIVE_OK) status = report_progress(copier);
         left = bytes_left(copier);
     } while (status == SIMDRIVE_OK && left > LITTLE_LEFT && left < before / 2);
     return status;
@@ -493,25 +504,39 @@ static void note_turn(simdrive_store *store, uint64_t began_ns) {
         atomic_store_explicit(longest, length, memory_order_relaxed);
 }
 
+/* Whether so little is not synced that it may be synced in a turn with a slice of that size. */
+static bool nearly_synced(const copy_job *copier, uint64_t slice) {
+    return copier->tail - copier->synced <= 2 * (copier->came_in + slice);
+}
+
+static simdrive_status copy_between_turns(copy_job *copier) {
+    simdrive_status status = copy_beside_writers(copier, BETWEEN_SLICES);
+    uint64_t unsynced = copier->tail - copier->synced;
+    uint64_t most = 4 * copier->came_in > SYNC_EVERY ? 4 * copier->came_in : SYNC_EVERY;
+    bool due = unsynced >= most || (bytes_left(copier) <= SLICE && !nearly_synced(copier, SLICE));
+    if (status == SIMDRIVE_OK && due) status = copier_sync(copier);
+    return status == SIMDRIVE_OK ? report_progress(copier) : status;
+}
+
 /* Steps 5 and 6. */
 static simdrive_status take_turns(copy_job *copier) {
     simdrive_store *store = copier->store;
-    uint64_t kept_out_until = sdi_tail(copier->from);
+    copier->kept_out_until = sdi_tail(copier->from);
     for (;;) {
         simdrive_status status = sdi_place_take_patiently(store);
         if (status != SIMDRIVE_OK) return status;
         uint64_t began_ns = sdi_monotonic_ns();
-        uint64_t high = sdi_tail(copier->from), came_in = high - kept_out_until;
-        uint64_t slice = 2 * came_in > SLICE ? 2 * came_in : SLICE;
-        bool last = high - copier->reached <= slice;
-        kept_out_until = high;
+        uint64_t high = sdi_tail(copier->from), added = high - copier->kept_out_until;
+        uint64_t slice = 2 * added > SLICE ? 2 * added : SLICE;
+        bool last = high - copier->reached <= slice && nearly_synced(copier, slice);
+        copier->kept_out_until = high;
         copier->in_turn = true;
         status = last ? finish(copier, high) : copy_slice(copier, high, slice);
         copier->in_turn = false;
         sdi_place_leave(store);
         note_turn(store, began_ns);
         if (status != SIMDRIVE_OK || last) return status;
-        status = copy_beside_writers(copier, BETWEEN_SLICES);
+        status = copy_between_turns(copier);
         if (status != SIMDRIVE_OK) return status;
     }
 }
