@@ -26,9 +26,9 @@
  * added since they were last kept out, S the least slice, and max(S, 2 W(n)) the slice. While the place is held nobody
  * adds, so a turn and what comes in before the next change what is left by W(n+1) - max(S, 2 W(n)). Summed up, each
  * turn takes max(S, 2 W(n)) - W(n) off, at least S/2 and at least half of what it copies, however fast writers are.
- *    A sync takes its time whatever it has to do; let I be what comes in during one. It is not counted in W, or the next
- * slice would be as long as the sync: so a sync comes only after max(E, 4 I) have been copied since the one before.
- * Half of that, 2 I at least, was taken off; less I, that is E/4 or more from sync to sync.
+ *    A sync takes its time whatever it has to do; let I be what comes in during one. It is not counted in W, or the
+ * next slice would be as long as the sync: so a sync comes only after max(E, 4 I) have been copied since the one
+ * before. Half of that, 2 I at least, was taken off; less I, that is E/4 or more from sync to sync.
  *    When no more than a slice is left, it is synced once more. The turns that copy those I bytes copy 2 I at most, by
  * the half above. So when next no more than a slice is left, little more than 2 I is not synced: that turn is the last.
  *
