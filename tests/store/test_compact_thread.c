@@ -95,7 +95,7 @@ static simdrive_status wait_for_end(simdrive_store *store, uint64_t *saved) {
     return simdrive_compact_wait(store, UINT32_MAX, saved);
 }
 
-/* --- a compaction that is stopped in its callback until the test lets it go on --------------------------------------- */
+/* --- a compaction that is stopped in its callback until the test lets it go on ------------------------------------ */
 
 typedef struct gate {
     pthread_mutex_t mutex;

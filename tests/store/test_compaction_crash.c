@@ -82,7 +82,7 @@ static void a_stop_at_any_call_leaves_the_old_or_the_new_file(void **state) {
     }
 }
 
-/* --- the same while writers outpace the copy, and it takes turns with them ------------------------------------------- */
+/* --- the same while writers outpace the copy, and it takes turns with them ---------------------------------------- */
 
 enum { FAST_KEYS = 16, FAST_PAYLOAD = 256 << 10, FAST_FIRST = 40, FAST_MORE = 4 };
 
