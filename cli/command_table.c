@@ -135,11 +135,15 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .description =
             "The store is rewritten beside itself and then takes its own place: free space for the live values is "
             "needed meanwhile. Processes that read go on. A damaged store is not compacted. How much it would save is "
-            "told by info.",
-        .json = "One object: \"file\", \"saved_bytes\", \"file_size_before\", \"file_size\".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON),
+            "told by info.\n\n"
+            "With --if-stale nothing is done, and that is told, when the file would get smaller by less than that part "
+            "of it. An interrupt leaves the store as it was.",
+        .json = "One object: \"file\", \"compacted\" (false when --if-stale was against it), \"saved_bytes\", "
+                "\"file_size_before\", \"file_size\".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(IF_STALE),
         .run = sdi_cli_compact,
-        .examples = {{"simdrive cache.store compact", "shrink the file"}},
+        .examples = {{"simdrive cache.store compact", "shrink the file"},
+                     {"simdrive cache.store compact --if-stale 30", "for a daily job: only where it pays"}},
     },
     {
         .name = "info",

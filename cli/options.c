@@ -36,6 +36,8 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_TIMEOUT] = {NULL, "timeout", "MS", NULL, "end when nothing has come for MS milliseconds"},
     [SDI_CLI_OPTION_NO_WAIT] = {NULL, "no-wait", NULL, NULL, "end when there is no more"},
     [SDI_CLI_OPTION_AT] = {NULL, "at", "OFFSET", NULL, "show the store as it was when its tail was OFFSET"},
+    [SDI_CLI_OPTION_IF_STALE] = {NULL, "if-stale", "PERCENT", NULL,
+                                 "only when the file would get smaller by at least PERCENT, 1 to 100"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {
@@ -108,6 +110,18 @@ static bool set_checksum(const char *argument, sdi_cli_options *options) {
     return true;
 }
 
+static bool set_percent(const sdi_cli_option *option, const char *argument, unsigned *percent) {
+    uint64_t value = 0;
+    bool digits = argument[0] != '\0' && strspn(argument, "0123456789") == strlen(argument);
+    if (digits && sdi_cli_parse_size(argument, &value) && value <= 100) {
+        *percent = (unsigned)value;
+        return true;
+    }
+    sdi_cli_usage_error(NULL, "--%s '%s' is not a percentage; give a number from 1 to 100", option->long_name,
+                        argument);
+    return false;
+}
+
 static bool set_option(unsigned id, const char *argument, sdi_cli_options *options) {
     const sdi_cli_option *option = &sdi_cli_option_table[id];
     uint64_t size = 0;
@@ -137,6 +151,7 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_TIMEOUT: return set_number(option, argument, UINT32_MAX, &options->timeout_ms);
     case SDI_CLI_OPTION_NO_WAIT: options->no_wait = true; break;
     case SDI_CLI_OPTION_AT: return set_number(option, argument, UINT64_MAX, &options->at);
+    case SDI_CLI_OPTION_IF_STALE: return set_percent(option, argument, &options->if_stale);
     case SDI_CLI_OPTION_COUNT: break;
     }
     return true;

@@ -36,6 +36,7 @@ typedef enum sdi_cli_option_id {
     SDI_CLI_OPTION_TIMEOUT,
     SDI_CLI_OPTION_NO_WAIT,
     SDI_CLI_OPTION_AT,
+    SDI_CLI_OPTION_IF_STALE,
     SDI_CLI_OPTION_COUNT
 } sdi_cli_option_id;
 
@@ -82,6 +83,7 @@ typedef struct sdi_cli_options {
     uint64_t timeout_ms;    /* 0 when not given */
     bool no_wait;
     uint64_t at;            /* 0 when not given */
+    unsigned if_stale;      /* percent; 0 when not given */
 } sdi_cli_options;
 
 /* Splits `arguments` (without the program's name) into options and operands; `operands` has room for all of them. On

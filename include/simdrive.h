@@ -713,13 +713,18 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact(simdrive_store
                                                                   uint64_t *saved_bytes);
 
 /* The same in a thread of the library. Returns as soon as it runs; ERROR_BUSY when a compaction runs already, also one
- * that was started by `compact_stale_percent`. `options->progress` is called in that thread. Closing the store cancels
- * it and waits for its end. */
+ * that was started by `compact_stale_percent`. `options->progress` is called in that thread, which must not close the
+ * store. Closing the store cancels it and waits for its end.
+ *
+ * With `compact_stale_percent` one is begun after a write, or after opening, when stale payloads, their metadata and
+ * padding, and tombstones are that part of the file and `compact_min_bytes`. After one that gave nothing back, because
+ * it failed, say, the next is not begun before a quarter more is stale. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact_begin(simdrive_store *store,
                                                                         const simdrive_work_options *options);
 
 /* Waits until no compaction runs, or `timeout_ms` have passed (END; UINT32_MAX: no limit). Otherwise returns the
- * outcome of the last one that ended, whoever ran it, and what it saved; OK and 0 when there was none. */
+ * outcome of the last one that ended, whoever ran it, and what it saved; OK and 0 when there was none. ERROR_BUSY where
+ * it would be waiting for itself: in the callback of the compaction, or in a thread that has a stream open. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact_wait(simdrive_store *store, uint32_t timeout_ms,
                                                                        uint64_t *saved_bytes);
 

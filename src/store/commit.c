@@ -141,8 +141,10 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
     uint64_t began = sampled ? sdi_monotonic_ns() : 0;
     enqueue(store, request);
     for (;;) {
-        while (!request->done && store->place_taken && !store->place_has_stream)
+        store->place_waiting++;
+        while (!request->done && (store->place_taken ? !store->place_has_stream : store->place_wanted))
             sdi_condition_wait(&store->place_free, &store->mutex);
+        store->place_waiting--;
         if (request->done) break;
         if (store->place_taken) { /* by a pushed stream: nobody knows for how long */
             dequeue(store, request);
@@ -151,6 +153,7 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         }
         store->place_taken = true;
         store->place_owner = self;
+        store->place_turned = true;
         group = take_group(store);
         sdi_mutex_unlock(&store->mutex);
         sdi_set_os_error(0);
@@ -160,6 +163,7 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
     sdi_mutex_unlock(&store->mutex);
     if (sampled && request->status == SIMDRIVE_OK)
         sdi_histogram_record(&store->stats.commit, sdi_monotonic_ns() - began);
+    if (request->status == SIMDRIVE_OK) sdi_after_append(store);
     sdi_set_os_error(request->os_error);
     return request->status;
 }

@@ -234,6 +234,7 @@ void sdi_store_unref(simdrive_store *store) {
     }
     free_scratch(&store->scratch);
     sdi_condition_destroy(&store->changed);
+    sdi_condition_destroy(&store->compaction.ended);
     sdi_condition_destroy(&store->sync_wanted);
     sdi_condition_destroy(&store->place_free);
     sdi_mutex_destroy(&store->mutex);

@@ -42,6 +42,9 @@ static simdrive_status take_options(const simdrive_open_options *given, simdrive
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync_interval_ms == 0) out->sync_interval_ms = INTERVAL_DEFAULT_MS;
     if (out->file_mode == 0) out->file_mode = FILE_MODE_DEFAULT;
+    if (out->compact_stale_percent > 100) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->compact_min_bytes == 0) out->compact_min_bytes = SDI_COMPACT_MIN_DEFAULT;
+    if (out->read_only) out->compact_stale_percent = 0;
     if (out->quarantine_max_bytes == 0) out->quarantine_max_bytes = SDI_QUARANTINE_DEFAULT;
     return SIMDRIVE_OK;
 }
@@ -93,9 +96,13 @@ static simdrive_status store_create(const sdi_os *os, const char *path, const si
     if (status != SIMDRIVE_OK) goto no_second_condition;
     status = sdi_condition_init(&store->changed);
     if (status != SIMDRIVE_OK) goto no_third_condition;
+    status = sdi_condition_init(&store->compaction.ended);
+    if (status != SIMDRIVE_OK) goto no_fourth_condition;
     *out = store;
     return SIMDRIVE_OK;
 
+no_fourth_condition:
+    sdi_condition_destroy(&store->changed);
 no_third_condition:
     sdi_condition_destroy(&store->sync_wanted);
 no_second_condition:
@@ -298,7 +305,7 @@ static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size)
         }
         generation->file_id = info.id;
         /* Whoever created a file that was there may not have synced its name. */
-        store->folder_unsynced = !store->options.read_only && !sync_name;
+        atomic_store_explicit(&store->folder_unsynced, !store->options.read_only && !sync_name, memory_order_relaxed);
         *size = info.size;
         generation->file = file;
         return SIMDRIVE_OK;
@@ -366,6 +373,7 @@ simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdr
         return status;
     }
     *out = store;
+    sdi_after_append(store); /* the file may have been left with much that is stale */
     return SIMDRIVE_OK;
 }
 
@@ -421,7 +429,9 @@ simdrive_status simdrive_open_nested(const simdrive_entry *entry, simdrive_store
 simdrive_status simdrive_close(simdrive_store *store) {
     simdrive_status status = SIMDRIVE_OK;
     if (!store) return status;
+    simdrive_compact_cancel(store); /* first, or it would take the place that the stream leaves */
     if (store->open_stream) simdrive_stream_abort(store->open_stream);
+    sdi_compaction_join(store);
     stop_sync_thread(store);
     if (store->options.sync == SIMDRIVE_SYNC_INTERVAL && !store->options.read_only) status = simdrive_sync(store, NULL);
     sdi_saved_index_end(store);

@@ -18,7 +18,8 @@
  *   S4  A pin is released in the slot in which it was taken. So the count of a slot never falls below zero, and a
  *       retired slot that reached zero stays there.
  *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and
- *       `damaged_tail`.
+ *       `damaged_tail`. One exception: a compaction that has left the place may find that the folder cannot be synced,
+ *       and poisons the handle then.
  *   S6  The mutex protects the writer's place and the queue for it. Nobody holds it while he works, nor a second lock
  *       with it.
  *   S7  A failed append leaves the file at its old length and everything in memory as it was, or poisons the handle.
@@ -35,6 +36,7 @@
 #include "index/index.h"
 #include "os/os.h"
 #include "simdrive.h"
+#include "store/compaction.h"
 #include "store/stats.h"
 
 enum {
@@ -48,6 +50,7 @@ enum {
 #define SDI_MAP_RESERVE_DEFAULT (UINT64_C(64) << 30)
 #define SDI_QUARANTINE_DEFAULT (UINT64_C(1) << 30)
 #define SDI_PROGRESS_STEP (UINT64_C(16) << 20)
+#define SDI_COMPACT_MIN_DEFAULT (UINT64_C(64) << 20)
 
 struct sdi_generation;
 
@@ -174,16 +177,20 @@ struct simdrive_store {
     char *path;      /* as given */
     char *real_path; /* links resolved; NULL in memory */
     simdrive_open_options options;
-    bool folder_unsynced;  /* writer: the file's name may not be durable yet */
+    _Atomic bool folder_unsynced; /* the file's name may not be durable yet; cleared by who has synced the folder */
 
     sdi_mutex mutex;
     sdi_condition place_free;
     bool place_taken;      /* under mutex */
     bool place_has_stream; /* under mutex: taken by a pushed stream */
     uint64_t place_owner;  /* under mutex: thread id */
+    bool place_wanted;     /* under mutex: a compaction has the next turn */
+    bool place_turned;     /* under mutex: somebody else had the place since a compaction had it last */
+    unsigned place_waiting; /* under mutex: threads that wait for it, but for a compaction */
     sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
     uint64_t writing_calls; /* under mutex: some of them are timed */
     bool compacting;       /* under mutex */
+    struct sdi_compaction compaction;
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
     _Atomic(sdi_crc_kind) checksum; /* place; others take it for a hint of which to try first */
@@ -418,7 +425,8 @@ bool sdi_payload_is_reclaimed(const uint8_t *file, const sdi_record *record);
 /* Waits for the place and takes it: ERROR_READ_ONLY, ERROR_BUSY (this thread has it, or a pushed stream), and, for
  * `append`, ERROR_POISONED. */
 simdrive_status sdi_place_take(simdrive_store *store, bool append);
-/* The same for an append, but waits for the end of a pushed stream of another thread too. */
+/* The same for the compaction, which waits for the end of a pushed stream of another thread too, until it is cancelled:
+ * ERROR_CANCELLED. It takes turns with the writers: those who wait come once before it, and then it comes next. */
 simdrive_status sdi_place_take_patiently(simdrive_store *store);
 /* The same for a reader that follows a writer: it changes what it knows of the store, not the store. */
 simdrive_status sdi_place_take_for_refresh(simdrive_store *store);
@@ -560,6 +568,15 @@ simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdri
 
 /* Only one thread at a time may change a counter. Who has seen the change sees also what was done before it: so
  * statistics.c knows when it has looked into the middle of a publication. */
+/* To be called after an append was published, outside of the place: the policy may want a compaction now. */
+static inline void sdi_after_append(simdrive_store *store) {
+    if (store->options.compact_stale_percent != 0) sdi_compact_when_due(store);
+}
+
+static inline bool sdi_compaction_cancelled(simdrive_store *store) {
+    return atomic_load_explicit(&store->compaction.cancelled, memory_order_relaxed);
+}
+
 static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);
