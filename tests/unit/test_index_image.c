@@ -827,7 +827,7 @@ static void check_saved_beside(const blob *image, uint64_t low, uint64_t high) {
 
 static void test_saved_beside_a_writer(void **state) {
     (void)state;
-    for (int round = 0; round < 100; round++) { /* most of them within one segment, where writer and saver meet */
+    for (int round = 0; round < 20; round++) { /* most of them within one segment, where writer and saver meet */
         sdi_thread writer;
         begin_file(NULL);
         race.most = round < 2 ? RACE_PUTS : 14000;
