@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "output.h"
+#include "position.h"
 
 const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_HELP] = {"h", "help", NULL, NULL, "explain the command, with examples"},
@@ -29,6 +30,8 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_NO_PROGRESS] = {NULL, "no-progress", NULL, NULL, "never show progress"},
     [SDI_CLI_OPTION_ENTRIES] = {NULL, "entries", "N", NULL, "number of entries, default 100000 (suffixes K, M, G)"},
     [SDI_CLI_OPTION_VALUE_SIZE] = {NULL, "value-size", "SIZE", NULL, "bytes of each value, default 128"},
+    [SDI_CLI_OPTION_SINCE] = {NULL, "since", "OFFSET[:CHECK]", NULL,
+                              "begin behind this position, as an earlier run told it; 0 is the beginning"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {
@@ -71,6 +74,13 @@ static bool set_checksum(const char *argument, sdi_cli_options *options) {
     return true;
 }
 
+static bool set_position(const char *argument, simdrive_position *position) {
+    if (sdi_cli_parse_position(argument, position)) return true;
+    sdi_cli_usage_error(NULL, "--since '%s' is no position; give OFFSET:CHECK as an earlier run told it, or OFFSET",
+                        argument);
+    return false;
+}
+
 static bool set_option(unsigned id, const char *argument, sdi_cli_options *options) {
     const sdi_cli_option *option = &sdi_cli_option_table[id];
     uint64_t size = 0;
@@ -94,6 +104,7 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_NO_PROGRESS: options->progress = SDI_CLI_PROGRESS_NEVER; break;
     case SDI_CLI_OPTION_ENTRIES: return set_size(option, argument, UINT32_MAX, &options->entries);
     case SDI_CLI_OPTION_VALUE_SIZE: return set_size(option, argument, SIZE_MAX / 2, &options->value_size);
+    case SDI_CLI_OPTION_SINCE: return set_position(argument, &options->since);
     case SDI_CLI_OPTION_COUNT: break;
     }
     return true;

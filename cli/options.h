@@ -30,6 +30,7 @@ typedef enum sdi_cli_option_id {
     SDI_CLI_OPTION_NO_PROGRESS,
     SDI_CLI_OPTION_ENTRIES,
     SDI_CLI_OPTION_VALUE_SIZE,
+    SDI_CLI_OPTION_SINCE,
     SDI_CLI_OPTION_COUNT
 } sdi_cli_option_id;
 
@@ -70,6 +71,7 @@ typedef struct sdi_cli_options {
     size_t buffer_size;     /* 0 when not given */
     uint64_t entries;       /* 0 when not given */
     uint64_t value_size;    /* 0 when not given */
+    simdrive_position since; /* zeros when not given */
 } sdi_cli_options;
 
 /* Splits `arguments` (without the program's name) into options and operands; `operands` has room for all of them. On

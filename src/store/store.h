@@ -340,6 +340,9 @@ static inline void sdi_poison(simdrive_store *store) {
     atomic_store_explicit(&store->poisoned, true, memory_order_release);
 }
 
+/* Cuts a file, but not under the eyes of a reader. */
+simdrive_status sdi_cut(simdrive_store *store, sdi_file *file, uint64_t size);
+
 /* Cuts the file back after a failed append; poisons the store when that fails. Returns `status`. */
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status);
 
@@ -452,7 +455,8 @@ simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdri
 
 static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_relaxed);
+    /* Whoever acquires the new value sees what came before it: that a publication is under way, for one. */
+    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);
 }
 
 #endif
