@@ -281,8 +281,8 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "the position for the next one. After a compaction earlier positions are refused (exit status 6): begin "
             "without --since then.",
         .json = "One object, on standard error when OUT is -: \"file\", \"out\", \"entries_written\", "
-                "\"bytes_written\", \"appended\" (true: to a backup that was there), \"offset\", \"check\", \"position\" "
-                "(both, for the next --since).",
+                "\"bytes_written\", \"appended\" (true: to a backup that was there), \"offset\", \"check\", "
+                "\"position\" (both, for the next --since).",
         .options = BAR_OPTIONS | SDI_CLI_BIT(SINCE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON),
         .least_operands = 1,
         .most_operands = 1,

@@ -41,7 +41,7 @@ void sdi_cli_interrupts_obey(void);
 bool sdi_cli_same_file(const char *a, const char *b);
 bool sdi_cli_remove_file(const char *path);
 
-/* A new file to write bytes to, for its owner's eyes only. NULL and errno on failure: EEXIST when that name is taken. */
+/* A new file to write bytes to, for its owner only. NULL and errno on failure: EEXIST when that name is taken. */
 FILE *sdi_cli_create_file(const char *path);
 /* Closes it; before that, with `sync`, makes bytes and name durable. False and errno when anything of it failed. */
 bool sdi_cli_finish_file(FILE *file, const char *path, bool sync);

@@ -140,6 +140,7 @@ static simdrive_status append_unpublished(update_job *job) {
     sdi_unpublished_prev(link, job->old_tail, field);
     simdrive_status status = sdi_backup_copy(copy, job->old_tail, link);
     if (status == SIMDRIVE_OK) status = copy->os->write_at(copy->os, copy->to, link, field, sizeof field);
+    if (status == SIMDRIVE_OK) status = sdi_backup_advance(copy, sizeof field);
     if (status == SIMDRIVE_OK) status = sdi_backup_copy(copy, link + sizeof field, first_tail);
     if (status == SIMDRIVE_OK && copy->tail - job->old_tail > SDI_CHECK_WINDOW)
         status = sdi_sync_file(job->backup, job->to, job->old_tail);
