@@ -57,9 +57,15 @@ simdrive_status sdi_backup_advance(sdi_backup *backup, uint64_t bytes) {
 
 /* --- copying (step 2) -------------------------------------------------------------------------------------------- */
 
+/* Up to the end of a range, or of the step it is in: so no two steps write to one sector. */
+static uint64_t step_size(uint64_t offset, uint64_t end, uint64_t step) {
+    uint64_t left = step - offset % step;
+    return end - offset < left ? end - offset : left;
+}
+
 /* Part of a range of data; `copied` says how much. */
 static simdrive_status copy_step(sdi_backup *backup, uint64_t offset, uint64_t end, uint64_t *copied) {
-    uint64_t wanted = end - offset < SDI_PROGRESS_STEP ? end - offset : SDI_PROGRESS_STEP;
+    uint64_t wanted = step_size(offset, end, SDI_PROGRESS_STEP);
     *copied = 0;
     if (backup->in_kernel) {
         simdrive_status status =
@@ -68,7 +74,7 @@ static simdrive_status copy_step(sdi_backup *backup, uint64_t offset, uint64_t e
         if (status != SIMDRIVE_OK && status != SIMDRIVE_ERROR_UNSUPPORTED) return status;
         backup->in_kernel = false;
     }
-    *copied = wanted < SDI_BACKUP_BUFFER ? wanted : SDI_BACKUP_BUFFER;
+    *copied = step_size(offset, end, SDI_BACKUP_BUFFER);
     simdrive_status status = sdi_read_bytes(backup->from, offset, backup->buffer, (size_t)*copied);
     if (status != SIMDRIVE_OK) return status;
     return backup->os->write_at(backup->os, backup->to, offset, backup->buffer, (size_t)*copied);
@@ -88,7 +94,7 @@ static simdrive_status copy_data(sdi_backup *backup, uint64_t offset, uint64_t e
 /* What is said to be a hole: written only where it is none. `written` becomes the end of that. */
 static simdrive_status copy_hole(sdi_backup *backup, uint64_t offset, uint64_t end, uint64_t *written) {
     while (offset < end) {
-        size_t size = end - offset < SDI_BACKUP_BUFFER ? (size_t)(end - offset) : SDI_BACKUP_BUFFER;
+        size_t size = (size_t)step_size(offset, end, SDI_BACKUP_BUFFER);
         simdrive_status status = sdi_read_bytes(backup->from, offset, backup->buffer, size);
         if (status == SIMDRIVE_OK && !sdi_is_zero(backup->buffer, size)) {
             status = backup->os->write_at(backup->os, backup->to, offset, backup->buffer, size);

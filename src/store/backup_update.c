@@ -24,7 +24,10 @@
 
 #include <string.h>
 
-enum { STEPS_BETWEEN_REPORTS = 1 << 16 };
+enum {
+    STEPS_BETWEEN_REPORTS = 1 << 16,
+    SECTOR = 512 /* bytes that a disk writes all or none of */
+};
 
 typedef struct update_job {
     sdi_backup copy;
@@ -132,19 +135,30 @@ static simdrive_status clear_tail(update_job *job) {
     return status == SIMDRIVE_OK ? sdi_sync_file(job->backup, job->to, job->old_tail) : status;
 }
 
+/* The sectors of the first new entry's metadata, with its link turned around. In one write, with all that is new in
+ * them: what two writes put into one sector may be there by half, which recovery takes for damage. */
+static simdrive_status write_unpublished_metadata(update_job *job, uint64_t start, uint64_t end) {
+    sdi_backup *copy = &job->copy;
+    uint64_t link = job->first_end + SDI_PREV_FIELD;
+    simdrive_status status = sdi_read_bytes(copy->from, start, copy->buffer, (size_t)(end - start));
+    if (status != SIMDRIVE_OK) return status;
+    sdi_unpublished_prev(link, job->old_tail, copy->buffer + (link - start));
+    status = copy->os->write_at(copy->os, copy->to, start, copy->buffer, (size_t)(end - start));
+    return status == SIMDRIVE_OK ? sdi_backup_advance(copy, end - start) : status;
+}
+
 /* Step 5. */
 static simdrive_status append_unpublished(update_job *job) {
     sdi_backup *copy = &job->copy;
-    uint64_t link = job->first_end + SDI_PREV_FIELD, first_tail = job->first_end + SDI_METADATA_SIZE;
-    uint8_t field[8];
-    sdi_unpublished_prev(link, job->old_tail, field);
-    simdrive_status status = sdi_backup_copy(copy, job->old_tail, link);
-    if (status == SIMDRIVE_OK) status = copy->os->write_at(copy->os, copy->to, link, field, sizeof field);
-    if (status == SIMDRIVE_OK) status = sdi_backup_advance(copy, sizeof field);
-    if (status == SIMDRIVE_OK) status = sdi_backup_copy(copy, link + sizeof field, first_tail);
+    uint64_t start = job->first_end - job->first_end % SECTOR;
+    uint64_t end = sdi_align_up(job->first_end + SDI_METADATA_SIZE, SECTOR);
+    if (start < job->old_tail) start = job->old_tail;
+    if (end > copy->tail) end = copy->tail;
+    simdrive_status status = sdi_backup_copy(copy, job->old_tail, start);
+    if (status == SIMDRIVE_OK) status = write_unpublished_metadata(job, start, end);
     if (status == SIMDRIVE_OK && copy->tail - job->old_tail > SDI_CHECK_WINDOW)
         status = sdi_sync_file(job->backup, job->to, job->old_tail);
-    if (status == SIMDRIVE_OK) status = sdi_backup_copy(copy, first_tail, copy->tail);
+    if (status == SIMDRIVE_OK) status = sdi_backup_copy(copy, end, copy->tail);
     return status == SIMDRIVE_OK ? sdi_sync_file(job->backup, job->to, job->old_tail) : status;
 }
 
