@@ -448,12 +448,25 @@ static bool has_first_write_mark(const search_state *search) {
            memcmp(search->file, sdi_first_write_mark, sizeof sdi_first_write_mark) == 0;
 }
 
-/* Whether the entry that ends at `broken` holds the first link of a batch that was not published on top of `tail`. */
+/* Whether bytes from `start` to `end` lie in a sector that is zero as a whole (but for what was there before, up to
+ * `tail`), as one is that was never written. */
+static bool has_zero_sector(const search_state *search, uint64_t start, uint64_t end, uint64_t tail) {
+    for (uint64_t sector = start - start % SECTOR; sector < end; sector += SECTOR) {
+        uint64_t from = sector < tail ? tail : sector, to = sector + SECTOR;
+        if (to > search->size) to = search->size;
+        if (from < to && sdi_is_zero(search->file + from, to - from)) return true;
+    }
+    return false;
+}
+
+/* Whether the entry that ends at `broken` holds the first link of a batch that was not published on top of `tail`. Of
+ * a link across two sectors the first one may not have been written. */
 static bool is_unpublished(const search_state *search, uint64_t broken, uint64_t tail) {
     uint8_t field[8];
     uint64_t at = broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
-    sdi_unpublished_prev(at, tail, field);
-    return memcmp(search->file + at, field, sizeof field) == 0;
+    unsigned kept = sdi_unpublished_prev(at, tail, field);
+    if (memcmp(search->file + at + kept, field + kept, sizeof field - kept) != 0) return false;
+    return memcmp(search->file + at, field, kept) == 0 || has_zero_sector(search, at, at + kept, tail);
 }
 
 /* Whether the first entry of an unpublished batch stands whole on top of `tail`, below `end`. Who writes more than
@@ -469,17 +482,6 @@ static simdrive_status first_is_unpublished(search_state *search, uint64_t tail,
             status = matches(search, &record, answer);
     }
     return status;
-}
-
-/* Whether bytes from `start` to `end` lie in a sector that is zero as a whole (but for what was there before, up to
- * `tail`), as one is that was never written. */
-static bool has_zero_sector(const search_state *search, uint64_t start, uint64_t end, uint64_t tail) {
-    for (uint64_t sector = start - start % SECTOR; sector < end; sector += SECTOR) {
-        uint64_t from = sector < tail ? tail : sector, to = sector + SECTOR;
-        if (to > search->size) to = search->size;
-        if (from < to && sdi_is_zero(search->file + from, to - from)) return true;
-    }
-    return false;
 }
 
 /* Whether nothing can have stood between the tail found and where the good entry's link leads. Then it is the link
