@@ -8,6 +8,7 @@
 
 #include "opening.h"
 #include "output.h"
+#include "position.h"
 #include "platform.h"
 
 enum { SLICE_MS = 250 };
@@ -27,8 +28,7 @@ static void print_text(simdrive_status status, const simdrive_event *event) {
 
 static void print_json(simdrive_status status, const simdrive_event *event) {
     sdi_cli_json json = {0};
-    char position[64];
-    snprintf(position, sizeof position, "%" PRIu64 ":%016" PRIx64, event->position.offset, event->position.check);
+    char position[SDI_CLI_POSITION_SIZE];
     sdi_cli_json_object(&json, NULL);
     sdi_cli_json_text(&json, "operation", name_of(status, event));
     if (status != SIMDRIVE_COMPACTED) sdi_cli_json_hash(&json, "key_hash", event->key_hash);
@@ -38,7 +38,7 @@ static void print_json(simdrive_status status, const simdrive_event *event) {
     }
     sdi_cli_json_number(&json, "offset", event->position.offset);
     sdi_cli_json_hash(&json, "check", event->position.check);
-    sdi_cli_json_text(&json, "position", position);
+    sdi_cli_json_text(&json, "position", sdi_cli_format_position(&event->position, position));
     sdi_cli_json_object_end(&json);
     sdi_cli_print("\n");
 }

@@ -341,17 +341,28 @@ const sdi_cli_command sdi_cli_command_table[] = {
     {
         .name = "backup",
         .operands = "OUT",
-        .summary = "copy the store to a new file, while it may be written",
+        .summary = "copy the store, or what is new in it, while it may be written",
         .description =
-            "OUT has the same bytes as the store had at that moment, and is synced. It must not exist; a temporary "
-            "name is used until it is complete.",
-        .json = "One object: \"file\", \"out\", \"entries_written\", \"bytes_written\".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON),
+            "OUT has the same bytes as the store had at that moment, and is synced. When there is no file of that "
+            "name, all of the store is copied; a temporary name is used until it is complete. When OUT is an earlier "
+            "backup of this store, what is new is appended to it, all or nothing. Anything else that has that name is "
+            "left alone, a backup from before a compaction too (exit status 6).\n\n"
+            "When OUT is -, the bytes go to standard output. With --since only those behind that position do, to - or "
+            "to a new file: put behind the bytes that an earlier run gave, they make a whole store. Each run tells "
+            "the position for the next one. After a compaction earlier positions are refused (exit status 6): begin "
+            "without --since then.",
+        .json = "One object, on standard error when OUT is -: \"file\", \"out\", \"entries_written\", "
+                "\"bytes_written\", \"appended\" (true: to a backup that was there), \"offset\", \"check\", "
+                "\"position\" (both, for the next --since).",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(SINCE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON),
         .least_operands = 1,
         .most_operands = 1,
         .completes = "file",
         .run = sdi_cli_backup,
-        .examples = {{"simdrive data.store backup data-monday.store", "make a copy"}},
+        .examples = {{"simdrive data.store backup copy.store", "make a copy, or bring it up to date"},
+                     {"simdrive data.store backup - | ssh host 'cat > copy.store'", "all of it, to another machine"},
+                     {"simdrive data.store backup --since \"$last\" - | ssh host 'cat >> copy.store'",
+                      "what came since"}},
     },
     {
         .name = "bench",

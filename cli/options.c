@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "output.h"
+#include "position.h"
 
 const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_HELP] = {"h", "help", NULL, NULL, "explain the command, with examples"},
@@ -30,8 +31,8 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_NO_PROGRESS] = {NULL, "no-progress", NULL, NULL, "never show progress"},
     [SDI_CLI_OPTION_ENTRIES] = {NULL, "entries", "N", NULL, "number of entries, default 100000 (suffixes K, M, G)"},
     [SDI_CLI_OPTION_VALUE_SIZE] = {NULL, "value-size", "SIZE", NULL, "bytes of each value, default 128"},
-    [SDI_CLI_OPTION_SINCE] = {NULL, "since", "POSITION", NULL,
-                              "begin behind this position: OFFSET or OFFSET:CHECK; 0 is the beginning"},
+    [SDI_CLI_OPTION_SINCE] = {NULL, "since", "OFFSET[:CHECK]", NULL,
+                              "begin behind this position, as an earlier run told it; 0 is the beginning"},
     [SDI_CLI_OPTION_COUNT_OF] = {NULL, "count", "N", NULL, "end after N changes"},
     [SDI_CLI_OPTION_TIMEOUT] = {NULL, "timeout", "MS", NULL, "end when nothing has come for MS milliseconds"},
     [SDI_CLI_OPTION_NO_WAIT] = {NULL, "no-wait", NULL, NULL, "end when there is no more"},
@@ -82,12 +83,8 @@ static bool parse_digits(const char *text, size_t length, unsigned base, uint64_
 }
 
 static bool set_since(const char *argument, sdi_cli_options *options) {
-    size_t length = strcspn(argument, ":");
-    const char *check = argument[length] == ':' ? argument + length + 1 : "0";
-    if (parse_digits(argument, length, 10, &options->since.offset) &&
-        parse_digits(check, strlen(check), 16, &options->since.check))
-        return true;
-    sdi_cli_usage_error(NULL, "--since '%s' is no position; give OFFSET or OFFSET:CHECK, as watch prints them",
+    if (sdi_cli_parse_position(argument, &options->since)) return true;
+    sdi_cli_usage_error(NULL, "--since '%s' is no position; give OFFSET:CHECK as an earlier run told it, or OFFSET",
                         argument);
     return false;
 }

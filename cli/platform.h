@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { SDI_CLI_STDIN = 0, SDI_CLI_STDOUT = 1, SDI_CLI_STDERR = 2 };
 
@@ -44,5 +45,10 @@ bool sdi_cli_output_is_closed(void);
 /* Whether both paths lead to one existing file. */
 bool sdi_cli_same_file(const char *a, const char *b);
 bool sdi_cli_remove_file(const char *path);
+
+/* A new file to write bytes to, for its owner only. NULL and errno on failure: EEXIST when that name is taken. */
+FILE *sdi_cli_create_file(const char *path);
+/* Closes it; before that, with `sync`, makes bytes and name durable. False and errno when anything of it failed. */
+bool sdi_cli_finish_file(FILE *file, const char *path, bool sync);
 
 #endif

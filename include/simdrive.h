@@ -761,7 +761,8 @@ typedef struct simdrive_report {
     uint64_t entries_corrupt;
     uint64_t bytes_checked;         /* payload bytes whose checksum was computed */
     uint64_t damaged_tail_bytes;
-    uint64_t entries_written;       /* salvage and backup: entries in the new file */
+    uint64_t entries_written;       /* salvage and backup: entries in the new file, or what was added to it; of a
+                                       backup stale ones and tombstones too */
     uint64_t bytes_written;         /* salvage and backup: size of the new file, or what was added to it */
     simdrive_damage damage;
     uint64_t entries_reclaimed;     /* stale entries whose payload was given back: no damage */
@@ -787,17 +788,24 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_salvage(const char *pa
                                                                   void *handler_user, simdrive_report *report);
 
 /* Copies the store, up to its tail at the moment of the call, to a new file `out_path`, which must not exist; writers
- * go on. The copy is synced and has the same bytes, stale entries included. Temporary names are used until it is
- * complete. */
+ * go on. The copy is synced and has the same bytes, stale entries included; what was a hole in the file is one in the
+ * copy. Temporary names are used until it is complete. A store that is damaged is copied as it is. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup(simdrive_store *store, const char *out_path,
                                                                  const simdrive_work_options *options,
                                                                  simdrive_report *report);
 
 /* Brings an earlier backup at `out_path` up to date by appending what is new, all or nothing, synced. All of the
- * backup's links, key hashes and checksums are compared with those of the store first: ERROR_STALE_OFFSET, and the
- * backup is as it was, when it is no earlier state of this store, as after a compaction: make a new one then.
- * ERROR_LOCKED when somebody has the backup open for writing. A backup that an earlier call left incomplete (a crash)
- * is completed. `report->bytes_written` is what was appended. */
+ * backup's links, key hashes and checksums are compared with those of the store first, and the payloads of its last
+ * 64 MiB are checked: ERROR_STALE_OFFSET, and the backup is as it was, when it is no earlier state of this store, as
+ * after a compaction: make a new one then. ERROR_CORRUPT, and the same, when the backup is damaged, or the chain of
+ * the store is: what is damaged does not go into a backup that is not. ERROR_LOCKED when somebody has the backup open
+ * for writing, ERROR_INVALID_ARGUMENT when it is the store itself, ERROR_NO_SUCH_FILE when there is none.
+ *
+ * A backup that an earlier call left incomplete (a crash) is completed: bytes behind its last entry are cut off once
+ * the rest has proven to be the store's. An empty file is replaced by a complete backup. Nothing is written when
+ * nothing is new. `report->bytes_written` and `entries_written` are what was appended.
+ *
+ * Cost: opening the backup, and a look at the metadata of all of its entries, here and there. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup_update(simdrive_store *store, const char *out_path,
                                                                         const simdrive_work_options *options,
                                                                         simdrive_report *report);
@@ -820,9 +828,11 @@ typedef simdrive_status (*simdrive_sink)(void *user, const void *data, size_t si
  * `sink`, while writers go on: a backup to a pipe or a network. Bytes from a position on, put behind a copy of the
  * bytes before it, make a whole store again.
  *
- *   end  the position to give as `since` the next time; may be NULL.
+ *   end  the position to give as `since` the next time; may be NULL, or the object that `since` is.
  *
- * ERROR_STALE_OFFSET when `since` is no position of this store. */
+ * ERROR_STALE_OFFSET when `since` is no position of this store. A damaged store's bytes are given as they are; a
+ * position is behind an entry that can be reached then. Read with system calls, not through the map. Cost besides the
+ * bytes: with `since`, a look at the metadata of each entry behind it. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup_stream(simdrive_store *store,
                                                                         const simdrive_position *since,
                                                                         simdrive_sink sink, void *sink_user,

@@ -448,6 +448,9 @@ static inline void sdi_poison(simdrive_store *store) {
     atomic_store_explicit(&store->poisoned, true, memory_order_release);
 }
 
+/* Cuts a file, but not under the eyes of a reader. */
+simdrive_status sdi_cut(simdrive_store *store, sdi_file *file, uint64_t size);
+
 /* Cuts the file back after a failed append; poisons the store when that fails. Returns `status`. */
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status);
 
@@ -566,8 +569,6 @@ simdrive_status sdi_report_progress(const simdrive_work_options *options, uint64
 void sdi_give_report(simdrive_report *known, simdrive_report *out);
 simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out);
 
-/* Only one thread at a time may change a counter. Who has seen the change sees also what was done before it: so
- * statistics.c knows when it has looked into the middle of a publication. */
 /* To be called after an append was published, outside of the place: the policy may want a compaction now. */
 static inline void sdi_after_append(simdrive_store *store) {
     if (store->options.compact_stale_percent != 0) sdi_compact_when_due(store);
@@ -577,6 +578,8 @@ static inline bool sdi_compaction_cancelled(simdrive_store *store) {
     return atomic_load_explicit(&store->compaction.cancelled, memory_order_relaxed);
 }
 
+/* Only one thread at a time may change a counter. Who has seen the change sees also what was done before it: so
+ * statistics.c knows when it has looked into the middle of a publication. */
 static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);

@@ -91,8 +91,7 @@ void sdi_place_leave(simdrive_store *store) {
 
 /* --- taking back, and making durable ----------------------------------------------------------------------------- */
 
-/* Cuts the file, but not under the eyes of a reader. */
-static simdrive_status cut(simdrive_store *store, sdi_file *file, uint64_t size) {
+simdrive_status sdi_cut(simdrive_store *store, sdi_file *file, uint64_t size) {
     store->os->claim_length(store->os, file);
     simdrive_status status = store->os->truncate(store->os, file, size);
     store->os->release_length(store->os, file);
@@ -101,7 +100,7 @@ static simdrive_status cut(simdrive_store *store, sdi_file *file, uint64_t size)
 
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status) {
     int os_error = sdi_get_os_error();
-    if (cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) sdi_poison(store);
+    if (sdi_cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) sdi_poison(store);
     sdi_set_os_error(os_error);
     return status;
 }
@@ -234,7 +233,7 @@ simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *ge
         if (status != SIMDRIVE_OK) return status;
         sdi_count(&store->quarantined, (int64_t)size);
     }
-    status = cut(store, generation->file, tail);
+    status = sdi_cut(store, generation->file, tail);
     if (status != SIMDRIVE_OK) return status;
     atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
     return sdi_sync_file(store, generation, tail);

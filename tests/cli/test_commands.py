@@ -208,13 +208,6 @@ class Reports(CliTest):
                          (True, 2, [], 0))
         self.assertTrue(self.on_store("verify").startswith(b"ok: 2 entries"))
 
-    def test_backup_has_the_same_bytes_and_never_overwrites(self):
-        self.on_store("write", "a", "value")
-        found = self.json_of("backup", "copy.store")
-        self.assertEqual(self.file_bytes(self.path("copy.store")), self.file_bytes())
-        self.assertEqual((found["out"], found["bytes_written"]), ("copy.store", os.path.getsize(self.store)))
-        self.on_store("backup", "copy.store", expect=IO)
-
     def test_bench_removes_its_store_and_refuses_an_existing_one(self):
         found = self.json_of("bench", "--entries", "3K", "--value-size", "10")
         self.assertEqual((found["entries"], found["value_size"]), (3072, 10))

@@ -62,7 +62,7 @@ class Time(CliTest):
     def test_watch_tells_void_positions(self):
         made = self.some_history()
         position = self.lines_of("watch", "--since", "0", "--no-wait")[2]["position"]
-        for since in (str(made[0][2] + 1), f"{made[0][2]}:123456", "99999999"):
+        for since in (str(made[0][2] + 1), f"{made[0][2]}:0000000000123456", "99999999"):
             self.on_store("watch", "--since", since, "--no-wait", expect=STALE)
         self.on_store("compact")
         self.on_store("watch", "--since", position, "--no-wait", expect=STALE)

@@ -57,7 +57,7 @@ static simdrive_store *open_with(const char *path, simdrive_saved_index saved_in
 }
 
 static bool is_used(const simdrive_store *store) {
-    return atomic_load(&store->saved.tail) != 0;
+    return atomic_load(&store->stats.index_saved_tail) != 0;
 }
 
 static bool opens_with_index(const char *path) {
@@ -869,7 +869,7 @@ static void make_due(simdrive_store *store) {
 }
 
 static void wait_for_saves(simdrive_store *store, uint64_t saves) {
-    while (atomic_load(&store->saved.saves) < saves && atomic_load(&store->saved.thread_runs)) sdi_thread_yield();
+    while (atomic_load(&store->stats.index_saves) < saves && atomic_load(&store->saved.thread_runs)) sdi_thread_yield();
 }
 
 static void saved_in_a_thread_beside_writes(void **state) {

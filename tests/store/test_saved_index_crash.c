@@ -166,7 +166,7 @@ static void check_state(explorer *e, disk *d, bool other_boot) {
                  open_with(sdi_os_native(), e->path, SIMDRIVE_SAVED_INDEX_AUTO, true, SIMDRIVE_SYNC_NONE, &with));
     e->states++;
     if (status != SIMDRIVE_OK) return;
-    e->used += atomic_load(&with->saved.tail) != 0;
+    e->used += atomic_load(&with->stats.index_saved_tail) != 0;
     check_same_answers(e, with, without);
     uint64_t tail = simdrive_tail(without);
     CHECK_OK(simdrive_close(with));
@@ -235,7 +235,7 @@ static void explore_policy(simdrive_sync_policy sync, bool syncs_once, const cha
     sdi_fault_os_record(faults, true);
     for (uint64_t handle = 0; handle < 2; handle++) {
         CHECK_OK(open_with(os, e.recorded, SIMDRIVE_SAVED_INDEX_ALWAYS, false, sync, &store));
-        CHECK((atomic_load(&store->saved.tail) != 0) == (handle == 1));
+        CHECK((atomic_load(&store->stats.index_saved_tail) != 0) == (handle == 1));
         write_some(&e, store, handle * FIRST, handle ? SECOND : FIRST, &random);
         if (syncs_once && handle == 0) CHECK_OK(simdrive_sync(store, NULL));
         CHECK_OK(simdrive_close(store));
@@ -302,7 +302,7 @@ static bool any_call_fails(uint64_t nth, bool for_ever, bool while_closing, simd
     CHECK_OK(simdrive_close(store));
     CHECK_U64(2, test_folder_count(&e.folder, "", NULL)); /* nothing is left behind for good */
     store = open_native(e.path, SIMDRIVE_SAVED_INDEX_AUTO, true);
-    CHECK(atomic_load(&store->saved.tail) == simdrive_tail(store));
+    CHECK(atomic_load(&store->stats.index_saved_tail) == simdrive_tail(store));
     test_check_shows(store, &e.image);
     CHECK_OK(simdrive_close(store));
     sdi_fault_os_destroy(faults);
@@ -423,7 +423,7 @@ static void what_is_written_while_it_is_saved_is_found(void **state) {
         CHECK_OK(simdrive_close(in.store));
         simdrive_store *with = open_native(e.path, SIMDRIVE_SAVED_INDEX_AUTO, true);
         simdrive_store *without = open_native(e.path, SIMDRIVE_SAVED_INDEX_OFF, true);
-        CHECK((atomic_load(&with->saved.tail) != 0) == !(in.done && in.compacts));
+        CHECK((atomic_load(&with->stats.index_saved_tail) != 0) == !(in.done && in.compacts));
         CHECK(in.done == (in.at < 4));
         check_same_answers(&e, with, without);
         test_check_shows(with, &e.image);

@@ -72,6 +72,7 @@ static const struct {
     [SDI_FAULT_WRITE_AT] = {"write_at", true, true},
     [SDI_FAULT_WRITE_PIECES_AT] = {"write_pieces_at", true, true},
     [SDI_FAULT_TRUNCATE] = {"truncate", true, true},
+    [SDI_FAULT_NEXT_DATA] = {"next_data", true, false},
     [SDI_FAULT_SYNC] = {"sync", true, true},
     [SDI_FAULT_COPY_RANGE] = {"copy_range", true, true},
     [SDI_FAULT_COPY_ATTRIBUTES] = {"copy_attributes", true, true},
@@ -390,6 +391,15 @@ static simdrive_status fault_truncate(const sdi_os *os, sdi_file *opened, uint64
     return judged.fails ? fail(judged) : status;
 }
 
+static simdrive_status fault_next_data(const sdi_os *os, sdi_file *opened, uint64_t offset, uint64_t *start,
+                                       uint64_t *end) {
+    sdi_fault_os *faults = faults_of(os);
+    fault_file *file = file_of(opened);
+    *start = *end = 0;
+    verdict judged = begin(faults, SDI_FAULT_NEXT_DATA, file->path);
+    return judged.fails ? fail(judged) : faults->native->next_data(faults->native, file->native, offset, start, end);
+}
+
 static simdrive_status fault_sync(const sdi_os *os, sdi_file *opened) {
     sdi_fault_os *faults = faults_of(os);
     fault_file *file = file_of(opened);
@@ -567,6 +577,7 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .write_at = fault_write_at,
         .write_pieces_at = fault_write_pieces_at,
         .truncate = fault_truncate,
+        .next_data = fault_next_data,
         .sync = fault_sync,
         .copy_range = fault_copy_range,
         .copy_attributes = fault_copy_attributes,

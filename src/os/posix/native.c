@@ -18,6 +18,7 @@ static const sdi_os native = {
     .write_at = sdi_posix_write_at,
     .write_pieces_at = sdi_posix_write_pieces_at,
     .truncate = sdi_posix_file_truncate,
+    .next_data = sdi_posix_next_data,
     .space = sdi_posix_file_space,
     .sync = sdi_posix_file_sync,
     .copy_range = sdi_posix_copy_range,

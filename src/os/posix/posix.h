@@ -76,6 +76,9 @@ simdrive_status sdi_posix_write_pieces_at(const sdi_os *os, sdi_file *file, uint
 simdrive_status sdi_posix_copy_range(const sdi_os *os, sdi_file *from, uint64_t from_offset, sdi_file *to,
                                      uint64_t to_offset, uint64_t size, uint64_t *copied);
 
+/* extents.c */
+simdrive_status sdi_posix_next_data(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end);
+
 /* attributes.c */
 simdrive_status sdi_posix_copy_attributes(const sdi_os *os, sdi_file *from, sdi_file *to);
 

@@ -14,6 +14,7 @@ static const sdi_os native = {
     .share_length = sdi_win_file_length_is_kept,
     .claim_length = sdi_win_file_length_is_kept,
     .release_length = sdi_win_file_length_is_kept,
+    .next_data = sdi_win_next_data,
     .space = sdi_win_file_space,
     .read_at = sdi_win_read_at,
     .write_at = sdi_win_write_at,

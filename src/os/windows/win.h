@@ -54,6 +54,8 @@ simdrive_status sdi_win_write_pieces_at(const sdi_os *os, sdi_file *file, uint64
 simdrive_status sdi_win_copy_range(const sdi_os *os, sdi_file *from, uint64_t from_offset, sdi_file *to,
                                    uint64_t to_offset, uint64_t size, uint64_t *copied);
 
+simdrive_status sdi_win_next_data(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end);
+
 /* name.c */
 simdrive_status sdi_win_resolve(const sdi_os *os, const char *path, char **out);
 simdrive_status sdi_win_rename(const sdi_os *os, const char *from, const char *to);
