@@ -585,6 +585,101 @@ static void c1_compaction(const bench_config *config)
     remove_store(config, "c1.store");
 }
 
+/* Times of single writes, in nanoseconds. */
+typedef struct latencies {
+    uint64_t *ns;
+    size_t count, capacity;
+} latencies;
+
+static void note_latency(latencies *all, double seconds)
+{
+    if (all->count == all->capacity) {
+        all->capacity = all->capacity > 0 ? all->capacity * 2 : 1 << 20;
+        all->ns = realloc(all->ns, all->capacity * sizeof *all->ns);
+        bench_require(all->ns != NULL, "memory");
+    }
+    all->ns[all->count++] = (uint64_t)(seconds * 1e9);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void report_latencies(const char *when, latencies *all)
+{
+    static const struct {
+        const char *name;
+        double part;
+    } figures[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}};
+    bench_require(all->count > 0, "writing meanwhile");
+    qsort(all->ns, all->count, sizeof *all->ns, by_size);
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        char metric[40];
+        snprintf(metric, sizeof metric, "%s %s", when, figures[i].name);
+        bench_report(metric, "us", (double)all->ns[(size_t)((double)(all->count - 1) * figures[i].part)] / 1e3);
+    }
+    free(all->ns);
+    *all = (latencies){0};
+}
+
+/* Overwrites one key after the other, and notes how long each took. */
+typedef struct overwriter {
+    simdrive_store *store;
+    const bench_keys *keys;
+    size_t next;
+    latencies latencies;
+} overwriter;
+
+enum { pause_payload = 100, writes_between_looks = 64 };
+
+static void overwrite(overwriter *writer, size_t count, bool note)
+{
+    unsigned char payload[pause_payload];
+    memset(payload, 'y', sizeof payload);
+    for (size_t i = 0; i < count; i++) {
+        size_t size;
+        const char *key = bench_key(writer->keys, writer->next++ % writer->keys->count, &size);
+        double began = bench_now_seconds();
+        require_ok(simdrive_write(writer->store, key, size, payload, sizeof payload, NULL), "write");
+        if (note)
+            note_latency(&writer->latencies, bench_now_seconds() - began);
+    }
+}
+
+/* A writer at full speed: how long its writes take without a compaction, and while one runs. */
+static void c2_pauses(const bench_config *config)
+{
+    size_t count = entry_count(config);
+    bench_keys keys = bench_keys_make("bench-key-", count, true);
+    overwriter writer = {open_new(config, "c2.store", SIMDRIVE_SYNC_NONE), &keys, 0, {0}};
+    double times[passes];
+    size_t meanwhile = 0;
+    overwrite(&writer, count, false);
+    overwrite(&writer, count / 4, false);
+    overwrite(&writer, count / 4, true);
+    report_latencies("alone", &writer.latencies);
+    for (size_t i = 0; i < passes; i++) {
+        double began = bench_now_seconds();
+        require_ok(simdrive_compact_begin(writer.store, NULL), "compaction");
+        do
+            overwrite(&writer, writes_between_looks, true);
+        while (simdrive_compact_wait(writer.store, 0, NULL) == SIMDRIVE_END);
+        times[i] = (bench_now_seconds() - began) * 1e3;
+        require_ok(simdrive_compact_wait(writer.store, 0, NULL), "compaction");
+        meanwhile = writer.latencies.count;
+        overwrite(&writer, count / 2, false);
+    }
+    bench_report("writes", "entries/s", (double)meanwhile * 1e3 / (times[0] + times[1] + times[2]));
+    report_latencies("meanwhile", &writer.latencies);
+    bench_report("time", "ms", bench_median(times, passes));
+    bench_require(simdrive_count(writer.store) == count, "keeping what is live");
+    simdrive_close(writer.store);
+    bench_keys_free(&keys);
+    remove_store(config, "c2.store");
+}
+
 int main(int argc, char **argv)
 {
     static const bench_workload workloads[] = {
@@ -608,6 +703,7 @@ int main(int argc, char **argv)
         {"R5-batch", r5b_batch_readers_and_writer},
         {"O1", o1_open},
         {"C1", c1_compaction},
+        {"C2", c2_pauses},
     };
     return bench_main(argc, argv, "simdrive", workloads, sizeof workloads / sizeof *workloads);
 }

@@ -43,6 +43,7 @@ sdi_cli_exit sdi_cli_rename(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_delete(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_compact(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_info(const sdi_cli *cli);
+sdi_cli_exit sdi_cli_stats(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_metadata(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_exists(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_list(const sdi_cli *cli);
@@ -52,5 +53,7 @@ sdi_cli_exit sdi_cli_verify(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_salvage(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_backup(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_bench(const sdi_cli *cli);
+sdi_cli_exit sdi_cli_watch(const sdi_cli *cli);
+sdi_cli_exit sdi_cli_history(const sdi_cli *cli);
 
 #endif

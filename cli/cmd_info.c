@@ -5,21 +5,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "findings.h"
 #include "opening.h"
 #include "output.h"
 
 static const char *checksum_name(simdrive_checksum_kind kind) {
     return kind == SIMDRIVE_CHECKSUM_CRC32 ? "crc32" : "crc32c";
-}
-
-static const char *damage_name(simdrive_damage damage) {
-    switch (damage) {
-    case SIMDRIVE_DAMAGE_NONE: return "none";
-    case SIMDRIVE_DAMAGE_TAIL: return "tail";
-    case SIMDRIVE_DAMAGE_MIDDLE: return "middle";
-    case SIMDRIVE_DAMAGE_AMBIGUOUS: return "ambiguous";
-    }
-    return "unknown";
 }
 
 /* One list for both forms of the report. */
@@ -58,14 +49,14 @@ static void report(const sdi_cli *cli, const simdrive_info *info, const figure *
             sdi_cli_print("%-20s %" PRIu64 "\n", figures[i].name, figures[i].value);
         }
         sdi_cli_print("%-20s %s\n%-20s %s\n", "checksum", checksum_name(info->checksum), "damage",
-                      damage_name(info->damage));
+                      sdi_cli_damage_name(info->damage));
         return;
     }
     sdi_cli_json_object(&json, NULL);
     sdi_cli_json_text(&json, "file", cli->store_path);
     for (size_t i = 0; i < FIGURE_COUNT; i++) sdi_cli_json_number(&json, figures[i].name, figures[i].value);
     sdi_cli_json_text(&json, "checksum", checksum_name(info->checksum));
-    sdi_cli_json_text(&json, "damage", damage_name(info->damage));
+    sdi_cli_json_text(&json, "damage", sdi_cli_damage_name(info->damage));
     sdi_cli_json_text(&json, "version", simdrive_version());
     sdi_cli_json_object_end(&json);
     sdi_cli_json_line_end(&json);

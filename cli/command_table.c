@@ -49,7 +49,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "first byte is printed. With -b the value is streamed through a buffer of that size instead, for values "
             "larger than memory; damage is then found at the end, and told by exit status 4.\n\n"
             "A binary value is not printed to a terminal unless -f is given.",
-        .options = KEY_OPTIONS | SDI_CLI_BIT(BUFFER_SIZE) | SDI_CLI_BIT(FORCE),
+        .options = KEY_OPTIONS | SDI_CLI_BIT(BUFFER_SIZE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = 1,
         .run = sdi_cli_read,
@@ -135,11 +135,15 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .description =
             "The store is rewritten beside itself and then takes its own place: free space for the live values is "
             "needed meanwhile. Processes that read go on. A damaged store is not compacted. How much it would save is "
-            "told by info.",
-        .json = "One object: \"file\", \"saved_bytes\", \"file_size_before\", \"file_size\".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON),
+            "told by info.\n\n"
+            "With --if-stale nothing is done, and that is told, when the file would get smaller by less than that part "
+            "of it. An interrupt leaves the store as it was.",
+        .json = "One object: \"file\", \"compacted\" (false when --if-stale was against it), \"saved_bytes\", "
+                "\"file_size_before\", \"file_size\".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(IF_STALE),
         .run = sdi_cli_compact,
-        .examples = {{"simdrive cache.store compact", "shrink the file"}},
+        .examples = {{"simdrive cache.store compact", "shrink the file"},
+                     {"simdrive cache.store compact --if-stale 30", "for a daily job: only where it pays"}},
     },
     {
         .name = "info",
@@ -150,10 +154,37 @@ const sdi_cli_command sdi_cli_command_table[] = {
                 "\"live_bytes\", \"stale_bytes\", \"compaction_savings\", \"damaged_tail_bytes\", \"corrupt_entries\" "
                 "(found at opening), \"alignment\", \"index_bytes\", \"checksum\" (\"crc32c\" or \"crc32\"), "
                 "\"damage\" (\"none\", \"tail\", \"middle\" or \"ambiguous\"), \"version\".",
-        .options = SDI_CLI_BIT(JSON),
+        .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_info,
         .examples = {{"simdrive data.store info", "for people"},
                      {"simdrive data.store info --json | jq .compaction_savings", "for programs"}},
+    },
+    {
+        .name = "stats",
+        .operands = "",
+        .summary = "tell what fills the file, and how it was opened",
+        .description =
+            "What the bytes of the file are, how long opening took and what it found, the size of the index. The store "
+            "is opened for reading only; what is held, and the work done, are figures of one process, and this one has "
+            "done nothing: a program asks for its own with simdrive_get_statistics(), which uses the same names.\n\n"
+            "With --prometheus the metrics have a label \"store\", which is STORE as it was given: for a collector of "
+            "text files, say.",
+        .json = "One object: \"file\", \"file_size\", \"disk_bytes\", \"tail\", \"durable_tail\", \"entries\" (live), "
+                "\"stale_entries\", \"tombstones\", \"live_bytes\", \"stale_bytes\", \"padding_bytes\", "
+                "\"metadata_bytes\", \"damaged_tail_bytes\", \"damage\" (\"none\", \"tail\", \"middle\" or "
+                "\"ambiguous\"), \"corrupt_entries\", \"open_ns\", \"open_entries_walked\", "
+                "\"open_from_saved_index\", \"read_only\", \"index_bytes\", \"index_keys\", \"index_slots\", "
+                "\"index_saves\", \"index_saved_tail\", \"generations\", \"held_bytes\", \"pins\", \"writes\", "
+                "\"deletes\", \"bytes_written\", \"commits\", \"batches\", \"syncs\", \"commit\" and \"sync\" (objects "
+                "with \"count\", \"total_ns\", \"p50_ns\", \"p90_ns\", \"p99_ns\", \"p999_ns\", \"max_ns\"), "
+                "\"quarantined_bytes\", \"poisoned\", \"compaction_runs\", \"compaction_done\", "
+                "\"compaction_total\", \"compactions\", \"compactions_failed\", \"compaction_status\" (the name of a "
+                "status), \"compaction_saved_bytes\", \"compaction_pause_max_ns\", \"reclaimed_bytes\", \"version\".",
+        .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(PROMETHEUS),
+        .run = sdi_cli_stats,
+        .examples = {{"simdrive data.store stats", "for people"},
+                     {"simdrive data.store stats --json | jq .padding_bytes", "for programs"},
+                     {"simdrive data.store stats --prometheus > data.prom", "for a collector"}},
     },
     {
         .name = "metadata",
@@ -162,7 +193,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .description = "With a wrong checksum the exit status is 4.",
         .json = "One object: \"key\", \"key_hash\", \"size\", \"total_size\", \"start\", \"end\", \"prev_offset\", "
                 "\"checksum\" (a number), \"checksum_valid\".",
-        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON),
+        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = 1,
         .run = sdi_cli_metadata,
@@ -175,7 +206,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .description = "The exit status is 0 when all are there, otherwise 1. With -q nothing is printed.",
         .json = "One object: \"keys\" (a list of objects with \"key\", \"key_hash\", \"exists\"), \"found\", "
                 "\"missing\".",
-        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON),
+        .options = KEY_OPTIONS | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = SDI_CLI_MANY,
         .run = sdi_cli_exists,
@@ -190,10 +221,50 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "it. The format keeps no keys, only their hashes; known are those of files stored by import.",
         .json = "One object on each line: \"key_hash\", \"size\", \"start\"; \"key\" where it is known; \"namespace\" "
                 "where it has one; \"manifest\" (true) for what import keeps about a tree.",
-        .options = SDI_CLI_BIT(JSON),
+        .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_list,
         .examples = {{"simdrive data.store list | sort -k2,2nr | head", "the largest values"},
                      {"simdrive site.store list --json | jq -r .key", "the paths of imported files"}},
+    },
+    {
+        .name = "history",
+        .operands = "KEY",
+        .summary = "list the versions of a key, newest to oldest",
+        .description =
+            "Deletes are versions, too. Columns: tail, operation, size, and what is to be said of it: live (what read "
+            "gives), damaged, reclaimed (its space was given back). With --at TAIL the commands that read show a "
+            "store in which that version is the newest. Versions go with the next compact.",
+        .json = "One object on each line: \"operation\" (\"put\" or \"delete\"), \"offset\" (the tail behind "
+                "it), \"size\", \"checksum\" (a number), \"live\", \"damaged\", \"reclaimed\".",
+        .options = KEY_OPTIONS | SDI_CLI_BIT(AT) | SDI_CLI_BIT(JSON),
+        .least_operands = 1,
+        .most_operands = 1,
+        .run = sdi_cli_history,
+        .examples = {{"simdrive notes.store history draft", "when was it written?"},
+                     {"simdrive notes.store read --at 4184 draft", "the version that history shows at 4184"}},
+    },
+    {
+        .name = "watch",
+        .operands = "",
+        .summary = "print each write and delete as it is made",
+        .description =
+            "One line for each, at once: tail, operation, key hash, size. Begins with what is written from now on; "
+            "with --since behind a position that was printed before, or at the beginning (--since 0). When that is no "
+            "position of the store any more, for it was compacted, the exit status is 6: begin anew.\n\n"
+            "A line that says compacted tells that another process has compacted the store: everything that is in it "
+            "follows, and what was deleted meanwhile may not be told. Damaged entries are told as such and passed "
+            "over; the exit status is 4 at the end then. Ends with Ctrl-C, and as --count, --timeout and --no-wait "
+            "say.",
+        .json = "One object on each line: \"operation\" (\"put\", \"delete\", \"damaged\" or \"compacted\"), "
+                "\"key_hash\", \"size\", \"reclaimed\" (true when its space was given back), \"offset\", "
+                "\"check\" (16 hexadecimal digits), \"position\" (both, to be handed to --since). \"compacted\" "
+                "has the last three only, \"damaged\" no size.",
+        .options = SDI_CLI_BIT(SINCE) | SDI_CLI_BIT(COUNT_OF) | SDI_CLI_BIT(TIMEOUT) | SDI_CLI_BIT(NO_WAIT) |
+                   SDI_CLI_BIT(JSON),
+        .run = sdi_cli_watch,
+        .examples = {{"simdrive data.store watch", "what happens, until Ctrl-C"},
+                     {"simdrive data.store watch --since 0 --no-wait", "all that has happened"},
+                     {"simdrive data.store watch --json | jq -r .key_hash", "for programs"}},
     },
     {
         .name = "import",
@@ -230,7 +301,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "are not given back.",
         .json = "One object: \"folder\", \"namespace\", \"files\", \"folders\", \"symlinks\", \"bytes\", \"missing\", "
                 "\"damaged\", \"failed\".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(NAMESPACE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON),
+        .options = BAR_OPTIONS | SDI_CLI_BIT(NAMESPACE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .least_operands = 1,
         .most_operands = 1,
         .completes = "folder",
@@ -247,7 +318,7 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "damaged. Bytes behind the last complete entry, as a broken-off write leaves them, are reported and are no "
             "damage: opening passes over them.",
         .json = "One object: \"file\", \"ok\", " FINDINGS_JSON ".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON),
+        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_verify,
         .examples = {{"simdrive data.store verify && echo intact", "check a store"},
                      {"simdrive data.store verify --json | jq '.corrupt[].key_hash'", "which keys are damaged"}},
@@ -270,17 +341,28 @@ const sdi_cli_command sdi_cli_command_table[] = {
     {
         .name = "backup",
         .operands = "OUT",
-        .summary = "copy the store to a new file, while it may be written",
+        .summary = "copy the store, or what is new in it, while it may be written",
         .description =
-            "OUT has the same bytes as the store had at that moment, and is synced. It must not exist; a temporary "
-            "name is used until it is complete.",
-        .json = "One object: \"file\", \"out\", \"entries_written\", \"bytes_written\".",
-        .options = BAR_OPTIONS | SDI_CLI_BIT(JSON),
+            "OUT has the same bytes as the store had at that moment, and is synced. When there is no file of that "
+            "name, all of the store is copied; a temporary name is used until it is complete. When OUT is an earlier "
+            "backup of this store, what is new is appended to it, all or nothing. Anything else that has that name is "
+            "left alone, a backup from before a compaction too (exit status 6).\n\n"
+            "When OUT is -, the bytes go to standard output. With --since only those behind that position do, to - or "
+            "to a new file: put behind the bytes that an earlier run gave, they make a whole store. Each run tells "
+            "the position for the next one. After a compaction earlier positions are refused (exit status 6): begin "
+            "without --since then.",
+        .json = "One object, on standard error when OUT is -: \"file\", \"out\", \"entries_written\", "
+                "\"bytes_written\", \"appended\" (true: to a backup that was there), \"offset\", \"check\", "
+                "\"position\" (both, for the next --since).",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(SINCE) | SDI_CLI_BIT(FORCE) | SDI_CLI_BIT(JSON),
         .least_operands = 1,
         .most_operands = 1,
         .completes = "file",
         .run = sdi_cli_backup,
-        .examples = {{"simdrive data.store backup data-monday.store", "make a copy"}},
+        .examples = {{"simdrive data.store backup copy.store", "make a copy, or bring it up to date"},
+                     {"simdrive data.store backup - | ssh host 'cat > copy.store'", "all of it, to another machine"},
+                     {"simdrive data.store backup --since \"$last\" - | ssh host 'cat >> copy.store'",
+                      "what came since"}},
     },
     {
         .name = "bench",

@@ -25,6 +25,16 @@ void sdi_cli_findings_release(sdi_cli_findings *findings) {
     *findings = (sdi_cli_findings){0};
 }
 
+const char *sdi_cli_damage_name(simdrive_damage damage) {
+    switch (damage) {
+    case SIMDRIVE_DAMAGE_NONE: return "none";
+    case SIMDRIVE_DAMAGE_TAIL: return "tail";
+    case SIMDRIVE_DAMAGE_MIDDLE: return "middle";
+    case SIMDRIVE_DAMAGE_AMBIGUOUS: return "ambiguous";
+    }
+    return "unknown";
+}
+
 void sdi_cli_findings_json(sdi_cli_json *json, const sdi_cli_findings *findings, const simdrive_report *report) {
     sdi_cli_json_number(json, "entries_checked", report->entries_checked);
     sdi_cli_json_number(json, "bytes_checked", report->bytes_checked);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * findings.h — collects what verify, salvage and backup find, and reports it the same way everywhere.
+ * findings.h — collects what verify, salvage and backup find, and tells damage the same way everywhere.
  */
 #ifndef SDI_CLI_FINDINGS_H
 #define SDI_CLI_FINDINGS_H
@@ -19,6 +19,9 @@ void sdi_cli_findings_release(sdi_cli_findings *findings);
 
 /* The members that all three reports have: `entries_checked`, `bytes_checked`, `corrupt` and `damaged_tail_bytes`. */
 void sdi_cli_findings_json(sdi_cli_json *json, const sdi_cli_findings *findings, const simdrive_report *report);
+/* "none", "tail", ...: what reports call the damage that opening found. */
+const char *sdi_cli_damage_name(simdrive_damage damage);
+
 /* One line for each finding. */
 void sdi_cli_findings_print(const sdi_cli_findings *findings);
 

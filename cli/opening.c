@@ -28,8 +28,10 @@ static void tell_damage(const sdi_cli *cli, simdrive_store *store, const char *p
 }
 
 sdi_cli_exit sdi_cli_open_reading(const sdi_cli *cli, const char *path, simdrive_store **out) {
-    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
+    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true, .at_offset = cli->options.at};
     simdrive_status status = simdrive_open(path, &options, out);
+    if (status == SIMDRIVE_ERROR_STALE_OFFSET)
+        return sdi_cli_fail(status, "open '%s' as it was at %" PRIu64, path, cli->options.at);
     if (status != SIMDRIVE_OK) return sdi_cli_fail(status, "open '%s'", path);
     tell_damage(cli, *out, path);
     return SDI_CLI_DONE;

@@ -10,7 +10,7 @@
 
 /* All of them tell on standard error what is wrong, or worth knowing, about the store. */
 
-/* For reading: no lock, no write permission needed. */
+/* For reading: no lock, no write permission needed. With --at, as it was. */
 sdi_cli_exit sdi_cli_open_reading(const sdi_cli *cli, const char *path, simdrive_store **out);
 
 /* A store open for writing. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "output.h"
+#include "position.h"
 
 const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_HELP] = {"h", "help", NULL, NULL, "explain the command, with examples"},
@@ -14,6 +15,7 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_QUIET] = {"q", "quiet", NULL, NULL, "no notes and no progress; errors are still told"},
     [SDI_CLI_OPTION_VERBOSE] = {"v", "verbose", NULL, NULL, "tell on standard error what is done"},
     [SDI_CLI_OPTION_JSON] = {NULL, "json", NULL, NULL, "report in JSON on standard output"},
+    [SDI_CLI_OPTION_PROMETHEUS] = {NULL, "prometheus", NULL, NULL, "report in the text format of Prometheus"},
     [SDI_CLI_OPTION_HEX] = {"x", "hex", NULL, NULL,
                             "keys are given in hexadecimal: any bytes; '' is the empty key"},
     [SDI_CLI_OPTION_NAMESPACE] = {"n", "namespace", "NS", NULL, "keys, or the imported tree, belong to namespace NS"},
@@ -29,6 +31,14 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_NO_PROGRESS] = {NULL, "no-progress", NULL, NULL, "never show progress"},
     [SDI_CLI_OPTION_ENTRIES] = {NULL, "entries", "N", NULL, "number of entries, default 100000 (suffixes K, M, G)"},
     [SDI_CLI_OPTION_VALUE_SIZE] = {NULL, "value-size", "SIZE", NULL, "bytes of each value, default 128"},
+    [SDI_CLI_OPTION_SINCE] = {NULL, "since", "OFFSET[:CHECK]", NULL,
+                              "begin behind this position, as an earlier run told it; 0 is the beginning"},
+    [SDI_CLI_OPTION_COUNT_OF] = {NULL, "count", "N", NULL, "end after N changes"},
+    [SDI_CLI_OPTION_TIMEOUT] = {NULL, "timeout", "MS", NULL, "end when nothing has come for MS milliseconds"},
+    [SDI_CLI_OPTION_NO_WAIT] = {NULL, "no-wait", NULL, NULL, "end when there is no more"},
+    [SDI_CLI_OPTION_AT] = {NULL, "at", "OFFSET", NULL, "show the store as it was when its tail was OFFSET"},
+    [SDI_CLI_OPTION_IF_STALE] = {NULL, "if-stale", "PERCENT", NULL,
+                                 "only when the file would get smaller by at least PERCENT, 1 to 100"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {
@@ -59,6 +69,32 @@ static bool set_size(const sdi_cli_option *option, const char *argument, uint64_
     return false;
 }
 
+static bool parse_digits(const char *text, size_t length, unsigned base, uint64_t *number) {
+    static const char digits[] = "0123456789abcdef";
+    uint64_t value = 0;
+    for (size_t i = 0; i < length; i++) {
+        const char *digit = text[i] != '\0' ? strchr(digits, text[i]) : NULL;
+        uint64_t next = digit != NULL ? (uint64_t)(digit - digits) : base;
+        if (next >= base || value > (UINT64_MAX - next) / base) return false;
+        value = value * base + next;
+    }
+    *number = value;
+    return length > 0;
+}
+
+static bool set_since(const char *argument, sdi_cli_options *options) {
+    if (sdi_cli_parse_position(argument, &options->since)) return true;
+    sdi_cli_usage_error(NULL, "--since '%s' is no position; give OFFSET:CHECK as an earlier run told it, or OFFSET",
+                        argument);
+    return false;
+}
+
+static bool set_number(const sdi_cli_option *option, const char *argument, uint64_t limit, uint64_t *number) {
+    if (parse_digits(argument, strlen(argument), 10, number) && *number > 0 && *number <= limit) return true;
+    sdi_cli_usage_error(NULL, "--%s '%s' is not a number above 0", option->long_name, argument);
+    return false;
+}
+
 static bool set_checksum(const char *argument, sdi_cli_options *options) {
     if (strcmp(argument, "crc32c") == 0) {
         options->checksum = SIMDRIVE_CHECKSUM_CRC32C;
@@ -71,6 +107,18 @@ static bool set_checksum(const char *argument, sdi_cli_options *options) {
     return true;
 }
 
+static bool set_percent(const sdi_cli_option *option, const char *argument, unsigned *percent) {
+    uint64_t value = 0;
+    bool digits = argument[0] != '\0' && strspn(argument, "0123456789") == strlen(argument);
+    if (digits && sdi_cli_parse_size(argument, &value) && value <= 100) {
+        *percent = (unsigned)value;
+        return true;
+    }
+    sdi_cli_usage_error(NULL, "--%s '%s' is not a percentage; give a number from 1 to 100", option->long_name,
+                        argument);
+    return false;
+}
+
 static bool set_option(unsigned id, const char *argument, sdi_cli_options *options) {
     const sdi_cli_option *option = &sdi_cli_option_table[id];
     uint64_t size = 0;
@@ -81,6 +129,7 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_QUIET: options->verbosity = -1; break;
     case SDI_CLI_OPTION_VERBOSE: options->verbosity = 1; break;
     case SDI_CLI_OPTION_JSON: options->json = true; break;
+    case SDI_CLI_OPTION_PROMETHEUS: options->prometheus = true; break;
     case SDI_CLI_OPTION_HEX: options->hex = true; break;
     case SDI_CLI_OPTION_NAMESPACE: options->name_space = argument; break;
     case SDI_CLI_OPTION_BUFFER_SIZE:
@@ -94,6 +143,12 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_NO_PROGRESS: options->progress = SDI_CLI_PROGRESS_NEVER; break;
     case SDI_CLI_OPTION_ENTRIES: return set_size(option, argument, UINT32_MAX, &options->entries);
     case SDI_CLI_OPTION_VALUE_SIZE: return set_size(option, argument, SIZE_MAX / 2, &options->value_size);
+    case SDI_CLI_OPTION_SINCE: return set_since(argument, options);
+    case SDI_CLI_OPTION_COUNT_OF: return set_number(option, argument, UINT64_MAX, &options->count);
+    case SDI_CLI_OPTION_TIMEOUT: return set_number(option, argument, UINT32_MAX, &options->timeout_ms);
+    case SDI_CLI_OPTION_NO_WAIT: options->no_wait = true; break;
+    case SDI_CLI_OPTION_AT: return set_number(option, argument, UINT64_MAX, &options->at);
+    case SDI_CLI_OPTION_IF_STALE: return set_percent(option, argument, &options->if_stale);
     case SDI_CLI_OPTION_COUNT: break;
     }
     return true;

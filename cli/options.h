@@ -20,6 +20,7 @@ typedef enum sdi_cli_option_id {
     SDI_CLI_OPTION_QUIET,
     SDI_CLI_OPTION_VERBOSE,
     SDI_CLI_OPTION_JSON,
+    SDI_CLI_OPTION_PROMETHEUS,
     SDI_CLI_OPTION_HEX,
     SDI_CLI_OPTION_NAMESPACE,
     SDI_CLI_OPTION_BUFFER_SIZE,
@@ -30,6 +31,12 @@ typedef enum sdi_cli_option_id {
     SDI_CLI_OPTION_NO_PROGRESS,
     SDI_CLI_OPTION_ENTRIES,
     SDI_CLI_OPTION_VALUE_SIZE,
+    SDI_CLI_OPTION_SINCE,
+    SDI_CLI_OPTION_COUNT_OF,
+    SDI_CLI_OPTION_TIMEOUT,
+    SDI_CLI_OPTION_NO_WAIT,
+    SDI_CLI_OPTION_AT,
+    SDI_CLI_OPTION_IF_STALE,
     SDI_CLI_OPTION_COUNT
 } sdi_cli_option_id;
 
@@ -61,6 +68,7 @@ typedef struct sdi_cli_options {
     bool help;
     bool version;
     bool json;
+    bool prometheus;
     bool hex;
     bool force;
     bool sync;
@@ -70,6 +78,12 @@ typedef struct sdi_cli_options {
     size_t buffer_size;     /* 0 when not given */
     uint64_t entries;       /* 0 when not given */
     uint64_t value_size;    /* 0 when not given */
+    simdrive_position since; /* zero when not given */
+    uint64_t count;         /* 0 when not given */
+    uint64_t timeout_ms;    /* 0 when not given */
+    bool no_wait;
+    uint64_t at;            /* 0 when not given */
+    unsigned if_stale;      /* percent; 0 when not given */
 } sdi_cli_options;
 
 /* Splits `arguments` (without the program's name) into options and operands; `operands` has room for all of them. On

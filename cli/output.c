@@ -15,6 +15,7 @@
 
 static char status_line[256]; /* what stands on the terminal's last line, "" when nothing does */
 static int output_error;      /* errno of the first failed write to standard output */
+static bool redirected;       /* what is printed goes to standard error */
 
 /* ----- UTF-8 ----- */
 
@@ -219,24 +220,42 @@ static bool output_ok(bool written) {
     return output_error == 0;
 }
 
+static FILE *out(void) {
+    return redirected ? stderr : stdout;
+}
+
+void sdi_cli_print_to_stderr(void) {
+    redirected = true;
+}
+
+bool sdi_cli_flush(void) {
+    errno = 0;
+    return output_ok(fflush(stdout) == 0);
+}
+
 bool sdi_cli_print(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     errno = 0;
-    int printed = vfprintf(stdout, format, arguments);
+    int printed = vfprintf(out(), format, arguments);
     va_end(arguments);
     return output_ok(printed >= 0);
 }
 
 bool sdi_cli_print_bytes(const void *data, size_t size) {
     errno = 0;
-    return output_ok(fwrite(data, 1, size, stdout) == size);
+    return output_ok(fwrite(data, 1, size, out()) == size);
 }
 
 bool sdi_cli_print_escaped(const void *data, size_t size) {
     errno = 0;
-    put_escaped(stdout, data, size, true);
-    return output_ok(!ferror(stdout));
+    put_escaped(out(), data, size, true);
+    return output_ok(!ferror(out()));
+}
+
+bool sdi_cli_output_flush(void) {
+    errno = 0;
+    return output_ok(fflush(stdout) == 0);
 }
 
 sdi_cli_exit sdi_cli_output_finish(sdi_cli_exit status) {

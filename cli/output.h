@@ -56,9 +56,19 @@ sdi_cli_exit sdi_cli_exit_of(simdrive_status status);
 bool sdi_cli_print(const char *format, ...) SDI_CLI_FORMAT(1, 2);
 bool sdi_cli_print_bytes(const void *data, size_t size);
 
+/* Sends on what was printed so far. False as above. */
+bool sdi_cli_flush(void);
+
+/* From now on all that is printed here, JSON too, goes to standard error: for commands whose standard output carries
+ * nothing but bytes. */
+void sdi_cli_print_to_stderr(void);
+
 /* Prints bytes of a key or a path within a line: control characters and backslashes escaped (P1), and bytes that are
  * not UTF-8. */
 bool sdi_cli_print_escaped(const void *data, size_t size);
+
+/* What was printed so far goes out now: for output that others wait for. False as above. */
+bool sdi_cli_output_flush(void);
 
 /* Flushes and closes standard output. Returns `status`, or SDI_CLI_IO where that was SDI_CLI_DONE and not everything
  * could be written. A pipe closed by its reader is not worth a message. */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { SDI_CLI_STDIN = 0, SDI_CLI_STDOUT = 1, SDI_CLI_STDERR = 2 };
 
@@ -35,9 +36,19 @@ void sdi_cli_interrupts_catch(void);
 bool sdi_cli_interrupted(void);
 /* Ends the process by the signal that was noticed, so that the shell sees it; returns when there was none. */
 void sdi_cli_interrupts_obey(void);
+/* For a command that runs until it is interrupted, and has done all it should then. */
+void sdi_cli_interrupts_forget(void);
+
+/* Whether standard output is a pipe that nobody reads any more; false where that cannot be told. */
+bool sdi_cli_output_is_closed(void);
 
 /* Whether both paths lead to one existing file. */
 bool sdi_cli_same_file(const char *a, const char *b);
 bool sdi_cli_remove_file(const char *path);
+
+/* A new file to write bytes to, for its owner only. NULL and errno on failure: EEXIST when that name is taken. */
+FILE *sdi_cli_create_file(const char *path);
+/* Closes it; before that, with `sync`, makes bytes and name durable. False and errno when anything of it failed. */
+bool sdi_cli_finish_file(FILE *file, const char *path, bool sync);
 
 #endif

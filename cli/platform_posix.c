@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -115,6 +116,15 @@ void sdi_cli_interrupts_obey(void) {
     raise(caught_signal);
 }
 
+void sdi_cli_interrupts_forget(void) {
+    caught_signal = 0;
+}
+
+bool sdi_cli_output_is_closed(void) {
+    struct pollfd output = {.fd = SDI_CLI_STDOUT};
+    return poll(&output, 1, 0) > 0 && (output.revents & (POLLERR | POLLNVAL)) != 0;
+}
+
 bool sdi_cli_same_file(const char *a, const char *b) {
     struct stat first, second;
     return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
@@ -123,4 +133,36 @@ bool sdi_cli_same_file(const char *a, const char *b) {
 
 bool sdi_cli_remove_file(const char *path) {
     return unlink(path) == 0;
+}
+
+FILE *sdi_cli_create_file(const char *path) {
+    int opened = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (opened < 0) return NULL;
+    FILE *file = fdopen(opened, "wb");
+    if (file == NULL) close(opened);
+    return file;
+}
+
+/* File systems that cannot sync a folder make names durable themselves, or not at all. */
+static bool sync_folder_of(const char *path) {
+    char *name = strdup(path);
+    if (name == NULL) return false;
+    int folder = open(dirname(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = folder >= 0 && (fsync(folder) == 0 || errno == EINVAL);
+    int os_error = errno;
+    if (folder >= 0) close(folder);
+    free(name);
+    errno = os_error;
+    return synced;
+}
+
+bool sdi_cli_finish_file(FILE *file, const char *path, bool sync) {
+    bool done = fflush(file) == 0 && (!sync || fsync(fileno(file)) == 0);
+    int os_error = errno;
+    if (fclose(file) != 0 && done) {
+        done = false;
+        os_error = errno;
+    }
+    errno = os_error;
+    return done && (!sync || sync_folder_of(path));
 }

@@ -7,12 +7,14 @@
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <io.h>
 #include <shellapi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static volatile LONG caught_signal;
 
@@ -101,6 +103,14 @@ void sdi_cli_interrupts_obey(void) {
     if (caught_signal != 0) ExitProcess(STATUS_CONTROL_C_EXIT);
 }
 
+void sdi_cli_interrupts_forget(void) {
+    InterlockedExchange(&caught_signal, 0);
+}
+
+bool sdi_cli_output_is_closed(void) {
+    return false;
+}
+
 static bool identify(const char *path, BY_HANDLE_FILE_INFORMATION *info) {
     wchar_t *wide = to_wide(path);
     if (wide == NULL) return false;
@@ -124,4 +134,27 @@ bool sdi_cli_remove_file(const char *path) {
     bool removed = wide != NULL && DeleteFileW(wide);
     free(wide);
     return removed;
+}
+
+FILE *sdi_cli_create_file(const char *path) {
+    wchar_t *wide = to_wide(path);
+    errno = EINVAL;
+    int opened = wide != NULL ? _wopen(wide, _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE) : -1;
+    free(wide);
+    if (opened < 0) return NULL;
+    FILE *file = _fdopen(opened, "wb");
+    if (file == NULL) _close(opened);
+    return file;
+}
+
+bool sdi_cli_finish_file(FILE *file, const char *path, bool sync) {
+    (void)path; /* names are durable with the file there */
+    bool done = fflush(file) == 0 && (!sync || _commit(_fileno(file)) == 0);
+    int os_error = errno;
+    if (fclose(file) != 0 && done) {
+        done = false;
+        os_error = errno;
+    }
+    errno = os_error;
+    return done;
 }

@@ -63,8 +63,9 @@
  *
  *   Every function may be called from every thread at any time on the same store, with these exceptions,
  *   which are the caller's to keep: a store must not be closed while another call on it is running; one
- *   `simdrive_entry`, `simdrive_iterator`, `simdrive_reader`, `simdrive_stream` or `simdrive_session` object
- *   is used by one thread at a time (it may move from thread to thread).
+ *   `simdrive_entry`, `simdrive_iterator`, `simdrive_reader`, `simdrive_stream`, `simdrive_session`,
+ *   `simdrive_changes` or `simdrive_history` object is used by one thread at a time (it may move from thread to
+ *   thread). A simdrive_changes_next() that waits is a call on its store.
  *
  * OWNERSHIP
  *
@@ -254,7 +255,9 @@ typedef struct simdrive_open_options {
                                           1 GiB. A larger one is cut off without a copy,
                                           unless there are whole entries in it */
     uint64_t at_offset;                /* read_only: the store as it was when its tail was here (a tail that a
-                                          write or simdrive_revision gave); 0: as it is. Never refreshed */
+                                          write or simdrive_revision gave, of an entry that is intact); 0: as it
+                                          is. What lies behind it counts for nothing but the file's size. Never
+                                          refreshed */
     simdrive_saved_index saved_index;
     uint32_t compact_stale_percent;    /* compact in a thread of the library when at least so much of the file
                                           is stale; 0: never by itself. See simdrive_compact_begin() */
@@ -280,10 +283,10 @@ typedef enum simdrive_damage {
  * Never changes an existing file, damaged or not (section 2); an empty or all-zero file is an empty store.
  * A writer holds the store's lock until it closes. A damaged tail is not an error: see simdrive_info.
  *
- * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is something
- * else and was left alone; ERROR_CORRUPT, the
- * chain is broken in its middle and the store was to be opened for writing (reading is possible: read_only);
- * ERROR_NO_SUCH_FILE, ERROR_EXISTS, ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
+ * Errors: ERROR_LOCKED; ERROR_STALE_OFFSET, no intact entry ends at `at_offset`; ERROR_NOT_A_STORE, the file is
+ * something else and was left alone; ERROR_CORRUPT, the chain is broken in its middle and the store was to be opened
+ * for writing (reading is possible: read_only); ERROR_NO_SUCH_FILE, ERROR_EXISTS,
+ * ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
  *
  * Cost: one look at each entry's metadata, newest to oldest, and the checksums of the last 64 MiB. Time in
  * proportion to the file's bytes when the tail is damaged. Memory: 10 to 16 bytes for each key. */
@@ -303,13 +306,15 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_open(const char *path,
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_refresh(simdrive_store *store, bool *changed);
 
 /* Waits until there is more, or else, than at the tail `known` (simdrive_tail()): OK then, and a read-only handle has
- * been refreshed; END when `timeout_ms` passed first (0: does not wait; UINT32_MAX: no limit). Woken by the system
- * where it can tell that a file changes, otherwise it looks at intervals of at most 100 ms. Takes no writer's place. */
+ * been refreshed; END when `timeout_ms` passed first (0: does not wait; UINT32_MAX: no limit), or at once for a store
+ * that cannot change: in memory, opened with `at_offset`, damaged in its middle. On a read-only handle errors are those
+ * of simdrive_refresh(). Woken by the system where it can tell that a file changes, and looks once a second in any
+ * case; otherwise it looks at intervals of 100 ms. Takes no writer's place. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_wait(simdrive_store *store, uint64_t known,
                                                                uint32_t timeout_ms);
 
-/* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers and sessions
- * taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
+/* Closes the handle, and syncs first under SIMDRIVE_SYNC_INTERVAL. Entries, iterators, readers, sessions, changes
+ * and histories taken from it stay usable until they are released. An open stream is aborted. NULL does nothing.
  * Returns the status of that sync; the handle is gone in any case. */
 SIMDRIVE_API simdrive_status simdrive_close(simdrive_store *store);
 
@@ -708,13 +713,18 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact(simdrive_store
                                                                   uint64_t *saved_bytes);
 
 /* The same in a thread of the library. Returns as soon as it runs; ERROR_BUSY when a compaction runs already, also one
- * that was started by `compact_stale_percent`. `options->progress` is called in that thread. Closing the store cancels
- * it and waits for its end. */
+ * that was started by `compact_stale_percent`. `options->progress` is called in that thread, which must not close the
+ * store. Closing the store cancels it and waits for its end.
+ *
+ * With `compact_stale_percent` one is begun after a write, or after opening, when stale payloads, their metadata and
+ * padding, and tombstones are that part of the file and `compact_min_bytes`. After one that gave nothing back, because
+ * it failed, say, the next is not begun before a quarter more is stale. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact_begin(simdrive_store *store,
                                                                         const simdrive_work_options *options);
 
 /* Waits until no compaction runs, or `timeout_ms` have passed (END; UINT32_MAX: no limit). Otherwise returns the
- * outcome of the last one that ended, whoever ran it, and what it saved; OK and 0 when there was none. */
+ * outcome of the last one that ended, whoever ran it, and what it saved; OK and 0 when there was none. ERROR_BUSY where
+ * it would be waiting for itself: in the callback of the compaction, or in a thread that has a stream open. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_compact_wait(simdrive_store *store, uint32_t timeout_ms,
                                                                        uint64_t *saved_bytes);
 
@@ -751,7 +761,8 @@ typedef struct simdrive_report {
     uint64_t entries_corrupt;
     uint64_t bytes_checked;         /* payload bytes whose checksum was computed */
     uint64_t damaged_tail_bytes;
-    uint64_t entries_written;       /* salvage and backup: entries in the new file */
+    uint64_t entries_written;       /* salvage and backup: entries in the new file, or what was added to it; of a
+                                       backup stale ones and tombstones too */
     uint64_t bytes_written;         /* salvage and backup: size of the new file, or what was added to it */
     simdrive_damage damage;
     uint64_t entries_reclaimed;     /* stale entries whose payload was given back: no damage */
@@ -777,17 +788,24 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_salvage(const char *pa
                                                                   void *handler_user, simdrive_report *report);
 
 /* Copies the store, up to its tail at the moment of the call, to a new file `out_path`, which must not exist; writers
- * go on. The copy is synced and has the same bytes, stale entries included. Temporary names are used until it is
- * complete. */
+ * go on. The copy is synced and has the same bytes, stale entries included; what was a hole in the file is one in the
+ * copy. Temporary names are used until it is complete. A store that is damaged is copied as it is. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup(simdrive_store *store, const char *out_path,
                                                                  const simdrive_work_options *options,
                                                                  simdrive_report *report);
 
 /* Brings an earlier backup at `out_path` up to date by appending what is new, all or nothing, synced. All of the
- * backup's links, key hashes and checksums are compared with those of the store first: ERROR_STALE_OFFSET, and the
- * backup is as it was, when it is no earlier state of this store, as after a compaction: make a new one then.
- * ERROR_LOCKED when somebody has the backup open for writing. A backup that an earlier call left incomplete (a crash)
- * is completed. `report->bytes_written` is what was appended. */
+ * backup's links, key hashes and checksums are compared with those of the store first, and the payloads of its last
+ * 64 MiB are checked: ERROR_STALE_OFFSET, and the backup is as it was, when it is no earlier state of this store, as
+ * after a compaction: make a new one then. ERROR_CORRUPT, and the same, when the backup is damaged, or the chain of
+ * the store is: what is damaged does not go into a backup that is not. ERROR_LOCKED when somebody has the backup open
+ * for writing, ERROR_INVALID_ARGUMENT when it is the store itself, ERROR_NO_SUCH_FILE when there is none.
+ *
+ * A backup that an earlier call left incomplete (a crash) is completed: bytes behind its last entry are cut off once
+ * the rest has proven to be the store's. An empty file is replaced by a complete backup. Nothing is written when
+ * nothing is new. `report->bytes_written` and `entries_written` are what was appended.
+ *
+ * Cost: opening the backup, and a look at the metadata of all of its entries, here and there. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup_update(simdrive_store *store, const char *out_path,
                                                                         const simdrive_work_options *options,
                                                                         simdrive_report *report);
@@ -810,9 +828,11 @@ typedef simdrive_status (*simdrive_sink)(void *user, const void *data, size_t si
  * `sink`, while writers go on: a backup to a pipe or a network. Bytes from a position on, put behind a copy of the
  * bytes before it, make a whole store again.
  *
- *   end  the position to give as `since` the next time; may be NULL.
+ *   end  the position to give as `since` the next time; may be NULL, or the object that `since` is.
  *
- * ERROR_STALE_OFFSET when `since` is no position of this store. */
+ * ERROR_STALE_OFFSET when `since` is no position of this store. A damaged store's bytes are given as they are; a
+ * position is behind an entry that can be reached then. Read with system calls, not through the map. Cost besides the
+ * bytes: with `since`, a look at the metadata of each entry behind it. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_backup_stream(simdrive_store *store,
                                                                         const simdrive_position *since,
                                                                         simdrive_sink sink, void *sink_user,
@@ -836,8 +856,9 @@ typedef struct simdrive_event {
  *   since  NULL: from the first entry that is in the file.
  *
  * ERROR_STALE_OFFSET when `since` is no position of this store any more: what was missed cannot be told; begin with
- * NULL, or with a new backup and its position. Holds the file as an iterator does. Memory: 2 bytes for each 1000
- * entries that are still to be delivered, and 64 KiB. */
+ * NULL, or with a new backup and its position. Holds the file as an iterator does. Memory: 33 KiB, and at most 4 bytes
+ * for each 1000 entries that are still to be delivered. Cost: each entry's metadata is looked at three times, its
+ * payload once, for the checksum. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_begin(simdrive_store *store,
                                                                         const simdrive_position *since,
                                                                         simdrive_changes **out);
@@ -847,10 +868,18 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_begin(simdrive
  *
  *   timeout_ms  how long to wait for one: 0 not at all, UINT32_MAX without limit.
  *
- * END when there was none within that time; call again. COMPACTED, once, after the last event of a file that was
- * compacted away: the next call goes on in the new file. `event->position` is where, when that is known (on the handle
- * that has compacted): nothing is missed. Elsewhere it is 0: all live entries of the new file follow, since it cannot
- * be told which of them are new. ERROR_CORRUPT when an entry's checksum is wrong; the next call passes over it. */
+ * END when there was none within that time; call again. END at once when there never will be: a store that cannot
+ * change (see simdrive_wait()), or one that was closed since; what its file had is delivered first.
+ *
+ * COMPACTED, once, after the last event of a file that was compacted away: the next call goes on in the new file.
+ * `event->position` is where, when that is known (on the handle that has compacted, and once since the last call):
+ * nothing is missed. Otherwise its offset is 0: all that is in the new file follows, since it cannot be told which of
+ * it is new; of keys that were deleted meanwhile nothing may be told, so begin with an empty picture.
+ *
+ * ERROR_CORRUPT when an entry's checksum is wrong: `event` has its key hash and position; the next call passes over it.
+ * ERROR_STALE_OFFSET when the links that led there do not any more: others have changed the file; begin anew. On a
+ * read-only handle the errors of simdrive_refresh(), when all that was seen before has been delivered; the next call
+ * tries again. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_changes_next(simdrive_changes *changes, uint32_t timeout_ms,
                                                                        simdrive_event *event);
 SIMDRIVE_API void simdrive_changes_end(simdrive_changes *changes);
@@ -858,7 +887,7 @@ SIMDRIVE_API void simdrive_changes_end(simdrive_changes *changes);
 /* A version of a key. */
 typedef struct simdrive_revision {
     simdrive_operation operation;
-    bool live;              /* what a read found when the walk began */
+    bool live;              /* what a read found when the walk began, if only that it is corrupt */
     bool corrupt;           /* the checksum is wrong: payload.data is NULL */
     bool reclaimed;         /* given back by simdrive_reclaim(): payload.data is NULL */
     simdrive_bytes payload; /* of a PUT; lent until the next call on the same object; size also without data */
@@ -889,9 +918,11 @@ typedef struct simdrive_latency {
 typedef struct simdrive_statistics {
     size_t struct_size; /* sizeof(simdrive_statistics), set by the caller */
 
-    /* the file: file_size = live + stale + padding + metadata + damaged tail, tombstones' bytes being metadata */
+    /* the file: file_size = live + stale + padding + metadata + damaged tail, tombstones' bytes being metadata, and
+     * what a damaged chain does not lead to being padding. Bytes of a write under way, or that a read-only handle has
+     * not been refreshed to, are in none of them */
     uint64_t file_size;
-    uint64_t disk_bytes; /* that the file takes on the disk; less where holes were punched */
+    uint64_t disk_bytes; /* that the file takes on the disk; less where holes were punched. In memory: 0 */
     uint64_t tail, durable_tail;
     uint64_t entries, stale_entries, tombstones;
     uint64_t live_bytes, stale_bytes, padding_bytes, metadata_bytes, damaged_tail_bytes;
@@ -906,13 +937,14 @@ typedef struct simdrive_statistics {
     uint64_t held_bytes;  /* size of the files compacted away: given back when the last pin of each goes */
     uint64_t pins;        /* entries, iterators, readers and sessions that hold one of them */
 
-    /* work done */
+    /* work done through this handle: zeros when it is read-only */
     uint64_t writes, deletes; /* entries and tombstones appended */
     uint64_t bytes_written;   /* to the store, padding and metadata included */
     uint64_t commits;         /* groups of changes that went in together */
-    uint64_t batches;         /* calls of several changes */
-    uint64_t syncs;
-    simdrive_latency commit;  /* of one in 16 writing calls, waiting included */
+    uint64_t batches;         /* calls that were given several changes, and did not fail */
+    uint64_t syncs;           /* of the file, failed ones too, but for those of a compaction's new file */
+    simdrive_latency commit;  /* of one in 16 calls that write, delete or apply, waiting for other writers included;
+                                 those that failed, streams and renames are not timed */
     simdrive_latency sync;    /* of each */
 
     /* compaction */
@@ -926,7 +958,7 @@ typedef struct simdrive_statistics {
 
     /* the opening of the file that is open */
     uint64_t open_ns;
-    uint64_t open_entries_walked; /* all of them, or those behind the saved index */
+    uint64_t open_entries_walked; /* tombstones too: all of them, or those behind the saved index */
     bool open_from_saved_index;
     simdrive_damage damage;
     uint64_t corrupt_entries;
@@ -934,13 +966,18 @@ typedef struct simdrive_statistics {
     bool read_only, poisoned;
 } simdrive_statistics;
 
-/* Fills `statistics`. Cost: two looks at the file, some microseconds. */
+/* Fills `statistics`, as far as `struct_size` says that the caller knows it. Stops nobody: each figure was right at a
+ * moment of the call, and those of the file, with writes, deletes, bytes_written and commits, at one and the same.
+ * Nothing is filled when the system cannot tell about the file: ERROR_IO. Cost: a look at the file, some
+ * microseconds. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_get_statistics(const simdrive_store *store,
                                                                          simdrive_statistics *statistics);
 
-/* The same in the text format of Prometheus (exposition format 0.0.4): metrics `simdrive_*` with a label `store`.
+/* The same in the text format of Prometheus (exposition format 0.0.4): metrics `simdrive_*` with a label `store`. Each
+ * member has one, as far as `struct_size` reaches; `commit` and `sync` are summaries. Texts of several stores cannot be
+ * put one behind the other as they are: the format wants all samples of a metric side by side.
  *
- *   label     its value; escaped as the format wants.
+ *   label     its value, UTF-8 (other bytes become U+FFFD); escaped as the format wants.
  *   buffer    gets at most `capacity` bytes, the NUL included; may be NULL when capacity is 0.
  *   size      the length of the whole text, without the NUL: when that is not below `capacity`, it was cut off.
  *             May be NULL. */

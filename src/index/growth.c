@@ -19,9 +19,6 @@
 #include "index/state.h"
 #include "os/os.h"
 
-/* Words of the directory per segment. Even hashes need no more than 4. */
-enum { WORDS_PER_SEGMENT = 64 };
-
 /* Full lines make probes longer, empty slots make keys larger. Segments' loads lie between half of this and all of it,
  * and are ln 2 of it on average (layout.h): 12.5 bytes per key. */
 #define LIMIT_OF(slots) ((uint32_t)((slots) - (uint64_t)(slots) * 8 / 100))
@@ -176,7 +173,8 @@ static bool filling_begin(sdi_index *index, filling *to, unsigned lines_log2) {
 /* Step 3, for one segment: in a directory that readers have, or that is to become the root. */
 static void publish(sdi_index *index, sdi_directory *directory, uint32_t u, filling *from, unsigned depth,
                     unsigned tag_base) {
-    sdi_index_set_words(index, directory, u, sdi_word_make(from->segment, from->lines_log2, depth, tag_base), keys_of(from));
+    uint64_t word = sdi_word_make(from->segment, from->lines_log2, depth, tag_base);
+    sdi_index_set_words(index, directory, u, word, keys_of(from));
     free(from->taken);
 }
 
@@ -251,7 +249,7 @@ static bool may_split(const sdi_index *index, uint64_t word) {
     const sdi_directory *root = sdi_own_root(index);
     if (sdi_word_lines_log2(word) < SDI_SEGMENT_LINES_LOG2) return false;
     if (sdi_word_depth(word) < root->depth) return true;
-    return root->depth < SDI_DEEPEST && (UINT64_C(2) << root->depth) <= segment_count(index) * WORDS_PER_SEGMENT;
+    return root->depth < SDI_DEEPEST && (UINT64_C(2) << root->depth) <= segment_count(index) * SDI_WORDS_PER_SEGMENT;
 }
 
 simdrive_status sdi_index_grow_at(sdi_index *index, uint32_t u) {
@@ -318,7 +316,8 @@ static bool lay_out(plan *p, uint64_t u, unsigned depth) {
     if (!p->index) return true;
     sdi_slot *segment = sdi_segments_take(&p->index->memory, SDI_SEGMENT_LINES_LOG2);
     if (!segment) return false;
-    sdi_index_set_words(p->index, p->directory, (uint32_t)u, sdi_word_make(segment, SDI_SEGMENT_LINES_LOG2, depth, depth), 0);
+    uint64_t word = sdi_word_make(segment, SDI_SEGMENT_LINES_LOG2, depth, depth);
+    sdi_index_set_words(p->index, p->directory, (uint32_t)u, word, 0);
     return true;
 }
 
@@ -399,8 +398,11 @@ void sdi_index_set_base(sdi_index *index, const uint8_t *base) {
     atomic_store_explicit(&index->base, base, memory_order_release);
 }
 
+/* A reader may be mending a part of its image at this moment, and take memory for it. */
 void sdi_index_discard(sdi_index *index) {
+    sdi_image_lock(index);
     sdi_segments_discard(&index->memory);
+    sdi_image_unlock(index);
 }
 
 void sdi_index_get_stats(const sdi_index *index, sdi_index_stats *stats) {

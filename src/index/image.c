@@ -12,10 +12,7 @@
 /* "sdrimg01" as a number of this machine: of another byte order, it reads as another number. */
 #define MAGIC UINT64_C(0x3130676d69726473)
 
-enum {
-    WORDS_PER_SEGMENT = 64, /* of a directory, at most: as growth.c keeps it */
-    COPY_ATTEMPTS = 10000
-};
+enum { COPY_ATTEMPTS = 10000 };
 
 typedef struct image_record {
     uint64_t checksum; /* of the segment's bytes */
@@ -162,7 +159,7 @@ simdrive_status sdi_index_save(const sdi_index *index, sdi_image_sink sink, void
 typedef struct sdi_image {
     sdi_mutex mutex; /* protects the words of unchecked segments, and all that growing an index changes */
     sdi_image_source source;
-    const image_record *records; /* in the image; a copy is not needed, for nobody else can change a private page */
+    image_record *records; /* a copy: what was found plausible stays so, whatever happens to the file */
     size_t count;
     _Atomic size_t unchecked;
 } sdi_image;
@@ -189,22 +186,26 @@ static bool records_are_plausible(const image_record *records, const image_trail
         if (record->depth > *depth) *depth = record->depth;
     }
     return u == UINT64_C(1) << 32 && bytes == trailer->segment_bytes && keys == trailer->keys &&
-           UINT64_C(1) << *depth <= trailer->segments * WORDS_PER_SEGMENT;
+           UINT64_C(1) << *depth <= trailer->segments * SDI_WORDS_PER_SEGMENT;
 }
 
-/* The trailer and the records, when they are whole. */
-static const image_record *find_records(const sdi_image_source *source, image_trailer *trailer, unsigned *depth) {
+/* The trailer, and a copy of the records (malloc'ed), when they are whole. */
+static image_record *copy_records(const sdi_image_source *source, image_trailer *trailer, unsigned *depth) {
     if (source->size < sizeof *trailer + sizeof(image_record) || source->size > SIZE_MAX) return NULL;
     memcpy(trailer, source->bytes + source->size - sizeof *trailer, sizeof *trailer);
     if (trailer->magic != MAGIC || trailer->checksum != trailer_checksum(trailer)) return NULL;
     uint64_t rest = source->size - sizeof *trailer;
     if (trailer->segments == 0 || trailer->segments > rest / sizeof(image_record)) return NULL;
     if (trailer->segment_bytes != rest - trailer->segments * sizeof(image_record)) return NULL;
-    const image_record *records = (const image_record *)(const void *)(source->bytes + trailer->segment_bytes);
-    size_t size = (size_t)trailer->segments * sizeof *records;
     if (trailer->segment_bytes % SDI_LINE_SIZE != 0 || trailer->factor % 2 == 0) return NULL;
-    if (sdi_hash(records, size) != trailer->records_checksum) return NULL;
-    return records_are_plausible(records, trailer, depth) ? records : NULL;
+    size_t size = (size_t)trailer->segments * sizeof(image_record);
+    image_record *records = malloc(size);
+    if (!records) return NULL;
+    memcpy(records, source->bytes + trailer->segment_bytes, size);
+    if (sdi_hash(records, size) == trailer->records_checksum && records_are_plausible(records, trailer, depth))
+        return records;
+    free(records);
+    return NULL;
 }
 
 /* Leads the directory to the segments, unchecked. */
@@ -222,11 +223,12 @@ static void enter_segments(sdi_index *index, const sdi_image *image) {
 sdi_index *sdi_index_load(const sdi_image_source *source) {
     image_trailer trailer;
     unsigned depth;
-    const image_record *records = find_records(source, &trailer, &depth);
+    image_record *records = copy_records(source, &trailer, &depth);
     if (!records) return NULL;
     sdi_image *image = calloc(1, sizeof *image);
     if (!image || sdi_mutex_init(&image->mutex) != SIMDRIVE_OK) {
         free(image);
+        free(records);
         return NULL;
     }
     const sdi_seed seed = {trailer.flip, trailer.factor};
@@ -235,6 +237,7 @@ sdi_index *sdi_index_load(const sdi_image_source *source) {
         sdi_index_destroy(index);
         sdi_mutex_destroy(&image->mutex);
         free(image);
+        free(records);
         return NULL;
     }
     image->source = *source;
@@ -253,6 +256,7 @@ void sdi_image_release(sdi_index *index) {
     if (!image) return;
     image->source.release(image->source.user);
     sdi_mutex_destroy(&image->mutex);
+    free(image->records);
     free(image);
 }
 
@@ -277,19 +281,22 @@ static size_t record_of(const sdi_image *image, uint32_t u) {
     return low;
 }
 
+/* Not that each slot is in the right place, which the checksum stands for; but what keeps the index within bounds if it
+ * is not: offsets lie in the file, and each line is filled from its beginning. As there are fewer keys than slots, some
+ * line is not full then, and every probe ends. */
 static bool segment_is_right(const sdi_image *image, const image_record *record, uint64_t word) {
     const uint64_t *slots = (const uint64_t *)(uintptr_t)sdi_word_segment(word);
     size_t size = segment_bytes(record->lines_log2);
-    uint64_t beyond = image->source.tail < 8 ? 0 : image->source.tail - 8; /* the hash there must be in the file */
     uint32_t keys = 0;
-    bool inside = true;
+    bool right = true;
     if (sdi_hash(slots, size) != record->checksum) return false;
     for (size_t i = 0; i < size / sizeof *slots; i++) {
         uint64_t offset = sdi_slot_offset(slots[i]);
         keys += slots[i] != 0;
-        inside &= slots[i] == 0 || (offset != SDI_INDEX_NONE && offset <= beyond);
+        right &= slots[i] == 0 || (offset != SDI_INDEX_NONE && offset <= image->source.last);
+        right &= slots[i] == 0 || i % SDI_LINE_SLOTS == 0 || slots[i - 1] != 0;
     }
-    return inside && keys == record->keys;
+    return right && keys == record->keys;
 }
 
 static void set_checked(sdi_index *index, uint32_t u, uint64_t word) {

@@ -7,8 +7,8 @@
  *   └───────────┴───────────┴─   ─┴───────────┴──────────────────────────────────┴─────────┘
  *
  * Segments lie there as they do in memory (layout.h), in the order of their ranges of u. A record has its segment's
- * depth, lines, tag base, number of keys, and checksum. The trailer has the seed, sums, and checksums of the records and
- * of itself. All in the byte order of the machine, which the trailer's first word tells.
+ * depth, lines, tag base, number of keys, and checksum. The trailer has the seed, sums, and checksums of the records
+ * and of itself. All in the byte order of the machine, which the trailer's first word tells.
  *
  * Loading looks at the records and the trailer alone. A segment is looked at when it is first used (L5): its checksum,
  * and that no slot leads beyond what the image covers. So bytes from a disk are never trusted, and opening costs the
@@ -48,7 +48,8 @@ typedef struct sdi_image_source {
     uint8_t *bytes; /* of the image: aligned to 4096 and private to the index, which writes into it */
     uint64_t size;
     const uint8_t *base;          /* of the file, as for sdi_index_create() */
-    uint64_t tail;                /* of what the image covers: no slot leads beyond it */
+    uint64_t tail;                /* of what the image covers */
+    uint64_t last;                /* no slot leads beyond this offset */
     sdi_recall recall;
     void (*release)(void *user);  /* called when the index needs the bytes no more */
     void *user;

@@ -27,7 +27,7 @@ static inline void look_up_word(const sdi_index *index, uint32_t u, probe *p) {
 }
 
 /* A line of no segment, for a probe that cannot be made. */
-static const sdi_slot nothing[SDI_LINE_SLOTS];
+static const _Alignas(SDI_LINE_SIZE) sdi_slot nothing[SDI_LINE_SLOTS];
 
 /* False, and a probe that finds nothing and is not current, when the segment cannot be looked at. */
 static inline bool begin(const sdi_index *index, uint64_t hash, probe *p) {
@@ -37,6 +37,7 @@ static inline bool begin(const sdi_index *index, uint64_t hash, probe *p) {
         if (!sdi_index_check_at(index, place.u)) {
             p->word = 0;
             p->line = nothing;
+            p->tag = 0;
             return false;
         }
         look_up_word(index, place.u, p);

@@ -128,8 +128,10 @@ bool sdi_segments_lend(sdi_segments *segments, void *start, size_t size) {
 
 /* Not what is lent: it would come back with its first contents, which may be older than what a reader saw. */
 void sdi_segments_discard(sdi_segments *segments) {
-    for (size_t i = 0; i < segments->block_count; i++)
-        if (segments->blocks[i].kind == SDI_BLOCK_PAGES) sdi_pages_discard(segments->blocks[i].start, segments->blocks[i].size);
+    for (size_t i = 0; i < segments->block_count; i++) {
+        const sdi_block *block = &segments->blocks[i];
+        if (block->kind == SDI_BLOCK_PAGES) sdi_pages_discard(block->start, block->size);
+    }
 }
 
 void sdi_segments_release(sdi_segments *segments) {

@@ -17,6 +17,9 @@ static inline void sdi_prefetch_at(const uint8_t *base, uint64_t offset) {
 /* How many keys are worked on side by side: enough to keep every miss that the processor can have in flight busy. */
 enum { SDI_GROUP = 64 };
 
+/* Words of the directory per segment, at most. Even hashes need no more than 4. */
+enum { SDI_WORDS_PER_SEGMENT = 64 };
+
 /* What the writer knows of a segment; stands at the first of the segment's places in the directory. */
 typedef struct sdi_tally {
     uint32_t keys;

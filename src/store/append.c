@@ -345,10 +345,15 @@ static void account(sdi_generation *generation, uint64_t size, uint64_t replaced
     if (size != size_before) sdi_count(&counters->live_bytes, (int64_t)(size - size_before));
 }
 
-void sdi_publish_entries(sdi_generation *generation, const sdi_published *entries, size_t count, uint64_t tail) {
+void sdi_publish_part(sdi_generation *generation, const sdi_published *entries, size_t count) {
     sdi_publication_begin(generation, entries->hashes, count, sdi_tail(generation));
     sdi_index_put_batch(generation->index, entries->hashes, entries->ends, count, entries->replaced);
     for (size_t i = 0; i < count; i++) account(generation, entries->sizes[i], entries->replaced[i]);
+}
+
+void sdi_publish_entries(sdi_generation *generation, const sdi_published *entries, size_t count, uint64_t tail) {
+    sdi_publish_part(generation, entries, count);
+    sdi_count(&generation->counters.publications, 1);
     atomic_store_explicit(&generation->tail, tail, memory_order_release);
     sdi_publication_end(generation);
 }

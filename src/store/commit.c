@@ -115,11 +115,17 @@ static void lead(simdrive_store *store, sdi_request *group) {
         sdi_request *next = request->next; /* its owner may go as soon as it is done */
         if (status != SIMDRIVE_OK) request->status = status;
         request->os_error = request->status == SIMDRIVE_OK ? 0 : os_error;
+        if (request->count > 1 && request->status == SIMDRIVE_OK) sdi_count(&store->stats.batches, 1);
         request->done = true;
         request = next;
     }
     sdi_place_free(store);
     sdi_mutex_unlock(&store->mutex);
+}
+
+/* Whether the time of this call is taken; mutex held. */
+static bool is_sampled(simdrive_store *store) {
+    return store->writing_calls++ % SDI_COMMIT_SAMPLE == 0;
 }
 
 simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
@@ -131,10 +137,14 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         sdi_mutex_unlock(&store->mutex);
         return sdi_refuse(SIMDRIVE_ERROR_BUSY);
     }
+    bool sampled = is_sampled(store);
+    uint64_t began = sampled ? sdi_monotonic_ns() : 0;
     enqueue(store, request);
     for (;;) {
-        while (!request->done && store->place_taken && !store->place_has_stream)
+        store->place_waiting++;
+        while (!request->done && (store->place_taken ? !store->place_has_stream : store->place_wanted))
             sdi_condition_wait(&store->place_free, &store->mutex);
+        store->place_waiting--;
         if (request->done) break;
         if (store->place_taken) { /* by a pushed stream: nobody knows for how long */
             dequeue(store, request);
@@ -143,6 +153,7 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         }
         store->place_taken = true;
         store->place_owner = self;
+        store->place_turned = true;
         group = take_group(store);
         sdi_mutex_unlock(&store->mutex);
         sdi_set_os_error(0);
@@ -150,6 +161,9 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
         sdi_mutex_lock(&store->mutex);
     }
     sdi_mutex_unlock(&store->mutex);
+    if (sampled && request->status == SIMDRIVE_OK)
+        sdi_histogram_record(&store->stats.commit, sdi_monotonic_ns() - began);
+    if (request->status == SIMDRIVE_OK) sdi_after_append(store);
     sdi_set_os_error(request->os_error);
     return request->status;
 }

@@ -4,11 +4,16 @@
  *   1  The path names another file than the one that is open: the writer has compacted. The new file is opened like
  *      any, and becomes the current generation; what was taken from the old one stays valid.
  *   2  The file is longer than it was: what was appended is found from its end, and put into the index, oldest first.
+ *      All of it is published at once, so that who walks meanwhile sees batches whole, too.
+ *      Bytes behind the tail may become entries without the file getting longer: the last thing that is written of a
+ *      batch is its first link, and of the first entry its first bytes. So as long as there are such bytes, it is
+ *      looked whether links lead from the file's end to the tail now that did not before.
  *   3  Otherwise nothing has happened, and one look at the path was all it cost.
  *
  * A look at a file that is being written may fall into the middle of a batch: some of it is in, and its first link is
  * made true just while the look lasts. Then the file is longer at the end of the look than at its beginning, for all
- * of a batch is in before it is published; so the look is repeated until the length stays (keep_up).
+ * of a batch is in before it is published; so the look is repeated until the length stays (keep_up). Only then anything
+ * is shown, for other threads look at this handle all the time.
  *
  * Bytes behind the tail may be taken back by the writer. So the file's length is shared while they are looked at.
  */
@@ -36,42 +41,76 @@ simdrive_status sdi_collect_added(const uint8_t *file, uint64_t high, uint64_t l
         added->ends[added->count++] = record.end;
         from = record.prev;
     }
-    return from == low ? SIMDRIVE_OK : SIMDRIVE_ERROR_CORRUPT;
+    return from == low ? SIMDRIVE_OK : SIMDRIVE_ERROR_CORRUPT; /* taken back, and something else written there */
 }
 
-/* Publishes them oldest first, in groups, each of which ends at a tail that was one. */
+/* Publishes them oldest first: put in groups, for room in the index is made for each as if all of its keys were new; in
+ * one publication, for a group may end within a batch. When memory runs out, what is in stays: it cannot be taken back,
+ * and the next refresh goes on behind it. */
 simdrive_status sdi_publish_added(sdi_generation *generation, const sdi_added *added) {
     uint64_t hashes[ADD_GROUP], ends[ADD_GROUP], sizes[ADD_GROUP], replaced[ADD_GROUP];
     const sdi_published entries = {hashes, ends, sizes, replaced};
     const uint8_t *file = sdi_base(generation);
+    simdrive_status status = SIMDRIVE_OK;
+    uint64_t reached = sdi_tail(generation);
     for (size_t left = added->count; left > 0;) {
         size_t count = left < ADD_GROUP ? left : ADD_GROUP;
         for (size_t i = 0; i < count; i++) {
             sdi_record record;
-            if (!sdi_decode(file, added->ends[left - 1 - i], &record)) return SIMDRIVE_ERROR_CORRUPT;
+            if (!sdi_decode(file, added->ends[left - 1 - i], &record)) {
+                status = SIMDRIVE_ERROR_CORRUPT;
+                goto out;
+            }
             hashes[i] = record.key_hash;
             ends[i] = record.end;
             sizes[i] = record.tombstone ? 0 : sdi_record_size(&record);
         }
-        simdrive_status status = sdi_superseded_reserve(generation, count);
+        status = sdi_superseded_reserve(generation, count);
         if (status == SIMDRIVE_OK) status = sdi_index_reserve(generation->index, hashes, count);
-        if (status != SIMDRIVE_OK) return status;
-        sdi_publish_entries(generation, &entries, count, ends[count - 1] + SDI_METADATA_SIZE);
+        if (status != SIMDRIVE_OK) goto out;
+        sdi_publish_part(generation, &entries, count);
+        reached = ends[count - 1] + SDI_METADATA_SIZE;
         left -= count;
     }
-    return SIMDRIVE_OK;
+out:
+    sdi_publish_entries(generation, &entries, 0, reached);
+    return status;
 }
 
-static simdrive_status add(sdi_generation *generation, uint64_t size) {
-    simdrive_store *store = generation->store;
-    uint64_t tail = sdi_tail(generation), new_tail = tail;
-    sdi_added added = {0};
+/* Whether the file up to `size` has all that makes its last bytes entries, but perhaps for their checksums. */
+static bool is_linked(const sdi_generation *generation, uint64_t size) {
+    return sdi_leads_to(sdi_base(generation), size, sdi_tail(generation));
+}
+
+/* Whether bytes behind the tail, which were no entries in a file of `size` bytes, may be some now. */
+static bool was_completed(const sdi_generation *generation, uint64_t size) {
+    const simdrive_store *store = generation->store;
+    sdi_file_info info;
+    return size > sdi_tail(generation) && !store->tail_was_linked &&
+           store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK && info.size == size &&
+           is_linked(generation, size);
+}
+
+/* Looks for the last entry behind `*tail`, which was found before, and moves that there. */
+static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t *tail) {
+    uint64_t found = *tail;
     simdrive_status status = sdi_generation_map(generation, size);
-    if (status == SIMDRIVE_OK)
-        status = sdi_recover_added(sdi_base(generation), tail, size, store->checksum, &new_tail);
-    if (status == SIMDRIVE_OK) status = sdi_collect_added(sdi_base(generation), new_tail, tail, &added);
-    if (status == SIMDRIVE_OK) status = sdi_publish_added(generation, &added);
+    if (status != SIMDRIVE_OK) return status;
+    /* Before the search: a link that is made true meanwhile is then one that was not there. */
+    generation->store->tail_was_linked = is_linked(generation, size);
+    status = sdi_recover_added(sdi_base(generation), *tail, size, generation->store->checksum, &found);
+    *tail = found;
+    return status;
+}
+
+/* Adds what is between the generation's tail and `tail`, in a file of `size` bytes. */
+static simdrive_status add(sdi_generation *generation, uint64_t tail, uint64_t size) {
+    simdrive_store *store = generation->store;
+    sdi_added added = {0};
+    simdrive_status status = sdi_collect_added(sdi_base(generation), tail, sdi_tail(generation), &added);
+    if (status == SIMDRIVE_OK && added.count > 0) status = sdi_publish_added(generation, &added);
     free(added.ends);
+    store->refresh_incomplete = status != SIMDRIVE_OK;
     atomic_store_explicit(&store->damaged_tail, size > sdi_tail(generation) ? size - sdi_tail(generation) : 0,
                           memory_order_relaxed);
     return status;
@@ -79,23 +118,28 @@ static simdrive_status add(sdi_generation *generation, uint64_t size) {
 
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
     simdrive_store *store = generation->store;
+    uint64_t known = size, tail = sdi_tail(generation);
     for (unsigned look = 0; look < LOOKS; look++) {
         sdi_file_info info;
         simdrive_status status = store->os->info(store->os, generation->file, &info);
-        if (status != SIMDRIVE_OK || info.size == size) return status;
+        if (status != SIMDRIVE_OK) return status;
+        if (info.size == size) break;
         size = info.size;
         /* A file below its tail was cut by somebody who is no writer of ours. */
         if (size < sdi_tail(generation)) return sdi_refuse(SIMDRIVE_ERROR_IO);
-        if (size > sdi_tail(generation)) status = add(generation, size);
+        /* What was found and is gone again, a writer has taken back. */
+        if (size < tail) tail = sdi_tail(generation);
+        if (size > tail) status = find(generation, size, &tail);
         if (status != SIMDRIVE_OK) return status;
     }
-    return SIMDRIVE_OK;
+    return size != known ? add(generation, tail, size) : SIMDRIVE_OK;
 }
 
 /* --- the new file ------------------------------------------------------------------------------------------------- */
 
 static simdrive_status move_to_new_file(simdrive_store *store, sdi_generation *from) {
     sdi_generation *to = sdi_generation_create(store);
+    store->tail_was_linked = false; /* nothing was looked at in it */
     simdrive_status status = to ? sdi_open_generation(to) : SIMDRIVE_ERROR_NO_MEMORY;
     if (status != SIMDRIVE_OK) {
         int os_error = sdi_get_os_error();
@@ -120,12 +164,51 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
         return status;
     }
     uint64_t tail = sdi_tail(generation);
-    uint64_t known = tail + atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
-    if (named.size == known) return SIMDRIVE_OK;
+    uint64_t known = tail;
+    if (!store->refresh_incomplete) known += atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    if (named.size == known && known == tail) return SIMDRIVE_OK;
     os->share_length(os, generation->file);
+    if (was_completed(generation, known)) known = tail;
     status = sdi_keep_up(generation, known);
     os->release_length(os, generation->file);
     *changed = sdi_tail(generation) != tail;
+    return status;
+}
+
+/* The current generation's file was replaced before all of it was seen; or it has all been seen. */
+static simdrive_status read_to_end(sdi_generation *generation) {
+    simdrive_store *store = generation->store;
+    uint64_t damaged = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    bool incomplete = store->refresh_incomplete, linked = store->tail_was_linked; /* of the current generation, all */
+    store->os->share_length(store->os, generation->file);
+    simdrive_status status = sdi_keep_up(generation, sdi_tail(generation));
+    store->os->release_length(store->os, generation->file);
+    atomic_store_explicit(&store->damaged_tail, damaged, memory_order_relaxed);
+    store->refresh_incomplete = incomplete;
+    store->tail_was_linked = linked;
+    return status;
+}
+
+/* A writer is what others follow; bytes in memory, a store as it was, and one damaged in its middle do not grow. */
+bool sdi_can_follow(const sdi_generation *generation) {
+    const simdrive_open_options *options = &generation->store->options;
+    return options->read_only && options->at_offset == 0 && generation->file &&
+           generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL;
+}
+
+simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced) {
+    bool changed = false;
+    *replaced = !sdi_is_current(store, generation); /* before the tail, which is final then */
+    *tail = sdi_tail(generation);
+    if (atomic_load(&store->closed) || !sdi_can_follow(generation)) return SIMDRIVE_OK;
+    /* In the place of who refreshes, so that no other refresh is at work when the tail is looked at. */
+    simdrive_status status = sdi_place_take_for_refresh(store);
+    if (status != SIMDRIVE_OK) return status;
+    if (!*replaced) status = refresh(store, &changed);
+    *replaced = !sdi_is_current(store, generation);
+    if (status == SIMDRIVE_OK && *replaced) status = read_to_end(generation);
+    *tail = sdi_tail(generation);
+    sdi_place_leave(store);
     return status;
 }
 
@@ -133,10 +216,10 @@ simdrive_status simdrive_refresh(simdrive_store *store, bool *changed) {
     bool moved = false;
     if (changed) *changed = false;
     if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
-    /* A writer is what others follow; bytes in memory, and a store damaged in its middle, do not grow. */
-    if (!store->options.read_only || !generation->file || generation->damage.kind > SIMDRIVE_DAMAGE_TAIL)
-        return SIMDRIVE_OK;
+    sdi_pin *pin = sdi_pin_current(store);
+    bool follows = sdi_can_follow(pin->generation);
+    sdi_unpin(pin, 1);
+    if (!follows) return SIMDRIVE_OK;
     simdrive_status status = sdi_place_take_for_refresh(store);
     if (status != SIMDRIVE_OK) return status;
     status = refresh(store, &moved);

@@ -23,6 +23,13 @@ static void give_back(simdrive_store *store, sdi_generation *generation) {
                                                     memory_order_release, memory_order_relaxed));
 }
 
+static void add_to_all(simdrive_store *store, sdi_generation *generation) {
+    generation->next_made = atomic_load_explicit(&store->all_generations, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&store->all_generations, &generation->next_made, generation,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
 /* Everything but the pins, which a late reader may be looking at. */
 static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->tail, 0, memory_order_relaxed);
@@ -35,16 +42,19 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->counters.stale_entries, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->counters.live_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->counters.stale_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&generation->counters.publications, 0, memory_order_relaxed);
     generation->file = NULL;
     generation->map_count = 0;
     memset(&generation->file_id, 0, sizeof generation->file_id);
     memset(&generation->nested, 0, sizeof generation->nested);
+    generation->sequence = generation->born_tail = 0;
     atomic_store_explicit(&generation->snapshots, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->index_users, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->retired, false, memory_order_relaxed);
     atomic_store_explicit(&generation->index_discarded, false, memory_order_relaxed);
     atomic_store_explicit(&generation->reclaiming, 0, memory_order_relaxed);
-    atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_relaxed);
+    /* Who sees that it lives again sees also that it is not retired (statistics.c). */
+    atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_release);
     generation->next_free = NULL;
 }
 
@@ -62,14 +72,20 @@ sdi_generation *sdi_generation_create(simdrive_store *store) {
             free(generation);
             return NULL;
         }
+        reset(generation);
+        add_to_all(store, generation);
+    } else {
+        reset(generation);
     }
-    reset(generation);
     atomic_fetch_add_explicit(&store->references, 1, memory_order_relaxed);
     return generation;
 }
 
-static uint64_t wanted_map_size(const simdrive_store *store, uint64_t size) {
-    if (store->options.read_only) return size;
+/* Readers map what is there; those that follow a writer, twice as much from the second time on, for the number of maps
+ * is limited. */
+static uint64_t wanted_map_size(const sdi_generation *generation, uint64_t size, uint64_t modest) {
+    const simdrive_store *store = generation->store;
+    if (store->options.read_only) return generation->map_count == 0 ? size : modest;
     if (store->options.map_reserve_bytes > size) return store->options.map_reserve_bytes;
     if (store->options.map_reserve_bytes == 0 && SDI_MAP_RESERVE_DEFAULT / MAP_GROWTH > size)
         return SDI_MAP_RESERVE_DEFAULT;
@@ -106,7 +122,7 @@ simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
     if (size <= atomic_load_explicit(&generation->map_size, memory_order_relaxed)) return SIMDRIVE_OK;
     /* Address space may be short, or the system unable to map beyond the file: then ask for less. */
     uint64_t modest = size + (size > MODEST_RESERVE ? size : MODEST_RESERVE);
-    const uint64_t wanted[] = {wanted_map_size(generation->store, size), modest, size};
+    const uint64_t wanted[] = {wanted_map_size(generation, size, modest), modest, size};
     simdrive_status status = SIMDRIVE_ERROR_NO_MEMORY;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         if (wanted[i] > SIZE_MAX / 2 || (i > 0 && wanted[i] >= wanted[0])) continue;
@@ -122,13 +138,16 @@ simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
 }
 
 void sdi_generation_publish(sdi_generation *generation) {
+    simdrive_store *store = generation->store;
+    generation->sequence = atomic_load_explicit(&store->sequence, memory_order_relaxed) + 1;
     /* A reader that saw this struct in an earlier life may pin it between these two lines, and finds it complete. */
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
         atomic_store_explicit(&generation->pins[i].word, 0, memory_order_release);
-    atomic_store_explicit(&generation->store->current, generation, memory_order_release);
+    atomic_store_explicit(&store->current, generation, memory_order_release);
+    atomic_store_explicit(&store->sequence, generation->sequence, memory_order_release);
 }
 
-static void free_damage(sdi_damage_map *damage) {
+void sdi_damage_free(sdi_damage_map *damage) {
     free(damage->runs);
     free(damage->repairs);
     free(damage->corrupt);
@@ -138,7 +157,7 @@ static void free_damage(sdi_damage_map *damage) {
 void sdi_generation_forget(sdi_generation *generation) {
     sdi_index_destroy(generation->index);
     generation->index = NULL;
-    free_damage(&generation->damage);
+    sdi_damage_free(&generation->damage);
 }
 
 static void drain(sdi_generation *generation) {
@@ -215,6 +234,8 @@ void sdi_store_unref(simdrive_store *store) {
         generation = next;
     }
     free_scratch(&store->scratch);
+    sdi_condition_destroy(&store->changed);
+    sdi_condition_destroy(&store->compaction.ended);
     sdi_condition_destroy(&store->sync_wanted);
     sdi_condition_destroy(&store->place_free);
     sdi_mutex_destroy(&store->mutex);

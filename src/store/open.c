@@ -5,6 +5,7 @@
  *   1  Open, and for a writer lock it. Then look whether the path still names the locked file: a compaction by another
  *      process may have put a new one in its place in between. If so, begin again.
  *   2  Map it, and find its entries (recover.c).
+ *      With `at_offset` that must be a tail on the chain of the whole file; then the bytes before it are all there is.
  *   3  A writer is refused when the chain is broken in its middle; what lies behind the last entry is left for the
  *      first write to move aside (writer.c).
  */
@@ -32,6 +33,7 @@ static simdrive_status take_options(const simdrive_open_options *given, simdrive
     out->struct_size = sizeof *out;
     if (out->read_only && (out->must_create || out->reset_foreign)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->must_create && out->must_exist) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->at_offset != 0 && !out->read_only) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->checksum < SIMDRIVE_CHECKSUM_DEFAULT || out->checksum > SIMDRIVE_CHECKSUM_CRC32)
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->saved_index < SIMDRIVE_SAVED_INDEX_AUTO || out->saved_index > SIMDRIVE_SAVED_INDEX_ALWAYS)
@@ -40,6 +42,9 @@ static simdrive_status take_options(const simdrive_open_options *given, simdrive
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync_interval_ms == 0) out->sync_interval_ms = INTERVAL_DEFAULT_MS;
     if (out->file_mode == 0) out->file_mode = FILE_MODE_DEFAULT;
+    if (out->compact_stale_percent > 100) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->compact_min_bytes == 0) out->compact_min_bytes = SDI_COMPACT_MIN_DEFAULT;
+    if (out->read_only) out->compact_stale_percent = 0;
     if (out->quarantine_max_bytes == 0) out->quarantine_max_bytes = SDI_QUARANTINE_DEFAULT;
     return SIMDRIVE_OK;
 }
@@ -89,9 +94,17 @@ static simdrive_status store_create(const sdi_os *os, const char *path, const si
     if (status != SIMDRIVE_OK) goto no_condition;
     status = sdi_condition_init(&store->sync_wanted);
     if (status != SIMDRIVE_OK) goto no_second_condition;
+    status = sdi_condition_init(&store->changed);
+    if (status != SIMDRIVE_OK) goto no_third_condition;
+    status = sdi_condition_init(&store->compaction.ended);
+    if (status != SIMDRIVE_OK) goto no_fourth_condition;
     *out = store;
     return SIMDRIVE_OK;
 
+no_fourth_condition:
+    sdi_condition_destroy(&store->changed);
+no_third_condition:
+    sdi_condition_destroy(&store->sync_wanted);
 no_second_condition:
     sdi_condition_destroy(&store->place_free);
 no_condition:
@@ -135,22 +148,70 @@ static bool refuses_writers(simdrive_damage damage) {
     return damage == SIMDRIVE_DAMAGE_MIDDLE || damage == SIMDRIVE_DAMAGE_AMBIGUOUS;
 }
 
+/* Whether links lead from `tail` to 0 by way of `offset`. Less than opening asks for, and no index is made. */
+static bool chain_passes(const uint8_t *file, uint64_t tail, uint64_t offset) {
+    bool passed = false;
+    sdi_record record;
+    for (uint64_t position = tail; position != 0; position = record.prev) {
+        passed |= position == offset;
+        if (position < SDI_ENTRY_MIN || !sdi_decode(file, position - SDI_METADATA_SIZE, &record)) return false;
+    }
+    return passed;
+}
+
+/* Whether an entry of the store ends at `offset`. Bytes before it that make a store are no proof: the first payload may
+ * be one. */
+static simdrive_status check_offset(simdrive_store *store, const uint8_t *file, uint64_t size, uint64_t offset) {
+    sdi_recovery recovery = {0};
+    sdi_walk walk;
+    sdi_record record;
+    bool found = false;
+    if (offset < SDI_ENTRY_MIN || offset > size) return sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
+    if (chain_passes(file, size, offset)) return SIMDRIVE_OK;
+    simdrive_status status = recover(store, file, size, &recovery);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_walk_begin(&walk, file, &recovery.damage, recovery.tail);
+    do {
+        found = walk.position == offset;
+    } while (!found && sdi_walk_next(&walk, &record));
+    sdi_index_destroy(recovery.index);
+    sdi_damage_free(&recovery.damage);
+    return found ? SIMDRIVE_OK : sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
+}
+
+/* The same as load() for a store as it was. */
+static simdrive_status load_earlier(sdi_generation *generation, uint64_t size) {
+    simdrive_store *store = generation->store;
+    uint64_t offset = store->options.at_offset;
+    sdi_recovery recovery = {0};
+    simdrive_status status = check_offset(store, sdi_base(generation), size, offset);
+    if (status != SIMDRIVE_OK) return status;
+    status = recover(store, sdi_base(generation), offset, &recovery);
+    if (status != SIMDRIVE_OK) return status == SIMDRIVE_ERROR_NOT_A_STORE ? SIMDRIVE_ERROR_STALE_OFFSET : status;
+    adopt(generation, &recovery);
+    return recovery.damage.kind == SIMDRIVE_DAMAGE_NONE ? SIMDRIVE_OK : sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
+}
+
 /* Steps 2 and 3; the file is the generation's. */
 static simdrive_status load(sdi_generation *generation, uint64_t size) {
     simdrive_store *store = generation->store;
     sdi_recovery recovery = {0};
     simdrive_status status = sdi_generation_map(generation, size > 0 ? size : 1);
+    if (status == SIMDRIVE_OK && store->options.at_offset != 0) return load_earlier(generation, size);
     if (status != SIMDRIVE_OK) return status;
-    if (!sdi_saved_index_load(generation, size)) {
-        status = recover(store, sdi_base(generation), size, &recovery);
-        if (status != SIMDRIVE_OK) return status;
-        adopt(generation, &recovery);
+    if (sdi_saved_index_load(generation, &size)) {
+        atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
+        return SIMDRIVE_OK;
     }
+    status = sdi_generation_map(generation, size > 0 ? size : 1);
+    if (status == SIMDRIVE_OK) status = recover(store, sdi_base(generation), size, &recovery);
+    if (status != SIMDRIVE_OK) return status;
+    adopt(generation, &recovery);
     atomic_store_explicit(&store->damaged_tail, size - sdi_tail(generation), memory_order_relaxed);
     if (!store->options.read_only && refuses_writers(generation->damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
     /* Beside a writer at work, what was found may be old by now. */
-    if (store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL) return sdi_keep_up(generation, size);
-    return SIMDRIVE_OK;
+    bool follows = store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL;
+    return follows ? sdi_keep_up(generation, size) : SIMDRIVE_OK;
 }
 
 /* --- the sync thread of the interval policy ---------------------------------------------------------------------- */
@@ -246,7 +307,7 @@ static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size)
         }
         generation->file_id = info.id;
         /* Whoever created a file that was there may not have synced its name. */
-        store->folder_unsynced = !store->options.read_only && !sync_name;
+        atomic_store_explicit(&store->folder_unsynced, !store->options.read_only && !sync_name, memory_order_relaxed);
         *size = info.size;
         generation->file = file;
         return SIMDRIVE_OK;
@@ -262,9 +323,18 @@ static bool look_again(sdi_generation *generation, uint64_t size) {
            info.size != size;
 }
 
+/* Every entry was looked at that no saved index told of, those too that a writer has added meanwhile. */
+static void note_opening(sdi_generation *generation, uint64_t began) {
+    sdi_stats *stats = &generation->store->stats;
+    uint64_t walked = sdi_entries_in_file(generation) - generation->store->saved.entries;
+    atomic_store_explicit(&stats->open_entries_walked, walked, memory_order_relaxed);
+    atomic_store_explicit(&stats->open_ns, sdi_monotonic_ns() - began, memory_order_relaxed);
+    sdi_work_begin(generation, NULL);
+}
+
 simdrive_status sdi_open_generation(sdi_generation *generation) {
     simdrive_store *store = generation->store;
-    uint64_t size = 0;
+    uint64_t size = 0, began = sdi_monotonic_ns();
     simdrive_status status = open_and_lock(generation, &size);
     if (status != SIMDRIVE_OK) return status;
     status = load(generation, size);
@@ -276,6 +346,7 @@ simdrive_status sdi_open_generation(sdi_generation *generation) {
         if (status == SIMDRIVE_OK) status = load(generation, size);
     }
     if (store->options.read_only) store->os->release_length(store->os, generation->file);
+    if (status == SIMDRIVE_OK) note_opening(generation, began);
     return status;
 }
 
@@ -304,6 +375,7 @@ simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdr
         return status;
     }
     *out = store;
+    sdi_after_append(store); /* the file may have been left with much that is stale */
     return SIMDRIVE_OK;
 }
 
@@ -317,6 +389,7 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
     simdrive_store *store = NULL;
     sdi_recovery recovery = {0};
     simdrive_open_options options;
+    uint64_t began = sdi_monotonic_ns();
     simdrive_status status = take_options(NULL, &options);
     options.read_only = true;
     if (status == SIMDRIVE_OK) status = store_create(sdi_os_native(), "", &options, &store);
@@ -332,6 +405,7 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
     atomic_store_explicit(&generation->map_size, size, memory_order_relaxed);
     adopt(generation, &recovery);
     atomic_store_explicit(&store->damaged_tail, size - recovery.tail, memory_order_relaxed);
+    note_opening(generation, began);
     if (holder) simdrive_entry_clone(holder, &generation->nested);
     sdi_generation_publish(generation);
     *out = store;
@@ -357,7 +431,9 @@ simdrive_status simdrive_open_nested(const simdrive_entry *entry, simdrive_store
 simdrive_status simdrive_close(simdrive_store *store) {
     simdrive_status status = SIMDRIVE_OK;
     if (!store) return status;
+    simdrive_compact_cancel(store); /* first, or it would take the place that the stream leaves */
     if (store->open_stream) simdrive_stream_abort(store->open_stream);
+    sdi_compaction_join(store);
     stop_sync_thread(store);
     if (store->options.sync == SIMDRIVE_SYNC_INTERVAL && !store->options.read_only) status = simdrive_sync(store, NULL);
     sdi_saved_index_end(store);

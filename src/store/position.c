@@ -25,7 +25,10 @@ bool sdi_position_holds(const sdi_generation *generation, const simdrive_positio
     uint64_t offset = position->offset;
     if (offset != 0) {
         if (offset > sdi_tail(generation) || offset < SDI_ENTRY_MIN) return false;
-        if (!sdi_decode(sdi_base(generation), offset - SDI_METADATA_SIZE, &record)) return false;
+        uint64_t end = offset - SDI_METADATA_SIZE;
+        if (!sdi_record_at(&generation->damage, sdi_base(generation), end, &record) &&
+            !sdi_is_corrupt(&generation->damage, end))
+            return false;
     }
     return position->check == 0 || position->check == sdi_position_check(generation, offset);
 }

@@ -246,6 +246,7 @@ static bool keep_compaction_out(simdrive_store *store) {
 static void let_compaction_in(simdrive_store *store) {
     sdi_mutex_lock(&store->mutex);
     store->compacting = false;
+    sdi_condition_wake_all(&store->compaction.ended); /* whoever waits for a compaction has waited for this, too */
     sdi_mutex_unlock(&store->mutex);
 }
 
@@ -278,7 +279,7 @@ simdrive_status simdrive_reclaim(simdrive_store *store, const simdrive_work_opti
         let_compaction_in(store);
     }
     free(job);
-    atomic_fetch_add_explicit(&store->reclaimed, reclaimed, memory_order_relaxed);
+    if (store) atomic_fetch_add_explicit(&store->stats.reclaimed_bytes, reclaimed, memory_order_relaxed);
     if (reclaimed_bytes) *reclaimed_bytes = reclaimed;
     return status;
 }

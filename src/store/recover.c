@@ -17,7 +17,8 @@
  *      at, to the entry where it breaks; the next tail is looked for below the last good entry, and so on down to a
  *      valid one. When every break on the way is of the kind that a crash makes, all above the valid tail is a damaged
  *      tail like any other: the link of an unpublished batch (sdi_unpublished_prev), the mark of an interrupted first
- *      write, or, not far from the end, a sector of zeros where metadata must be, for metadata is never zero.
+ *      write, or a sector of zeros where metadata must be, for metadata is never zero: not far from the end, or above
+ *      the first entry of an unpublished batch.
  *   7  Otherwise the store is damaged in its middle, and all runs are collected (collect_runs). At each break the next
  *      tail found tells what was damaged: the link of the last good entry, the link of the entry where it breaks, or
  *      more of it. Links are mended, the rest is remembered as corrupt.
@@ -458,14 +459,6 @@ static bool has_first_write_mark(const search_state *search) {
            memcmp(search->file, sdi_first_write_mark, sizeof sdi_first_write_mark) == 0;
 }
 
-/* Whether the entry that ends at `broken` holds the first link of a batch that was not published on top of `tail`. */
-static bool is_unpublished(const search_state *search, uint64_t broken, uint64_t tail) {
-    uint8_t field[8];
-    uint64_t at = broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
-    sdi_unpublished_prev(at, tail, field);
-    return memcmp(search->file + at, field, sizeof field) == 0;
-}
-
 /* Whether bytes from `start` to `end` lie in a sector that is zero as a whole (but for what was there before, up to
  * `tail`), as one is that was never written. */
 static bool has_zero_sector(const search_state *search, uint64_t start, uint64_t end, uint64_t tail) {
@@ -475,6 +468,31 @@ static bool has_zero_sector(const search_state *search, uint64_t start, uint64_t
         if (from < to && sdi_is_zero(search->file + from, to - from)) return true;
     }
     return false;
+}
+
+/* Whether the entry that ends at `broken` holds the first link of a batch that was not published on top of `tail`. Of
+ * a link across two sectors the first one may not have been written. */
+static bool is_unpublished(const search_state *search, uint64_t broken, uint64_t tail) {
+    uint8_t field[8];
+    uint64_t at = broken - SDI_METADATA_SIZE + SDI_PREV_FIELD;
+    unsigned kept = sdi_unpublished_prev(at, tail, field);
+    if (memcmp(search->file + at + kept, field + kept, sizeof field - kept) != 0) return false;
+    return memcmp(search->file + at, field, kept) == 0 || has_zero_sector(search, at, at + kept, tail);
+}
+
+/* Whether the first entry of an unpublished batch stands whole on top of `tail`, below `end`. Who writes more than
+ * recovery would take for the traces of a crash makes that entry durable first. */
+static simdrive_status first_is_unpublished(search_state *search, uint64_t tail, uint64_t end, bool *answer) {
+    enum { HIGHEST_LINK_BYTE = SDI_METADATA_SIZE - SDI_PREV_FIELD - 7 }; /* from the entry's tail down */
+    simdrive_status status = SIMDRIVE_OK;
+    *answer = false;
+    for (uint64_t at = tail + SDI_ENTRY_MIN; at <= end && status == SIMDRIVE_OK && !*answer; at++) {
+        sdi_record record;
+        if (search->file[at - HIGHEST_LINK_BYTE] != 0xFF || !is_unpublished(search, at, tail)) continue;
+        if (sdi_decode_with_prev(search->file, at - SDI_METADATA_SIZE, tail, &record))
+            status = matches(search, &record, answer);
+    }
+    return status;
 }
 
 /* Whether nothing can have stood between the tail found and where the good entry's link leads. Then it is the link
@@ -525,6 +543,7 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
         }
         /* Zeros far from the end are more likely a medium's fault than a crash's. */
         *explained = valid && search->size - *tail <= SDI_CHECK_WINDOW;
+        if (valid && !*explained) return first_is_unpublished(search, *tail, run->broken, explained);
         if (valid || next == 0) return SIMDRIVE_OK;
         record = run->lowest;
         status = follow_run(search, next, false, run);
@@ -828,15 +847,17 @@ simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recove
     return recover_damaged(file, size, options, out);
 }
 
-/* Whether the chain from `from` passes `tail`. Entries of a writer at work: a broken one is an append not yet
- * published. */
-static bool leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
-    sdi_record record;
+/* A broken link is of an append not yet published. */
+bool sdi_leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
+    sdi_record record = {0};
     while (from > tail) {
         if (from < SDI_ENTRY_MIN || !sdi_decode(file, from - SDI_METADATA_SIZE, &record)) return false;
         from = record.prev;
     }
-    return from == tail;
+    if (from != tail) return false;
+    /* The first entry of a file is not finished as long as it begins with the mark; unless that is its payload. */
+    bool marked = tail == 0 && memcmp(file, sdi_first_write_mark, sizeof sdi_first_write_mark) == 0;
+    return !marked || sdi_checksum_matches(file, &record, SDI_CRC32C, NULL);
 }
 
 simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t size, sdi_crc_kind likely,
@@ -849,7 +870,7 @@ simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t s
     search.ranges.budget = UINT64_MAX; /* checkpoints would read what was there before, too */
     do {
         status = find_tail(&search, found - 1, tail + 1, &found);
-    } while (status == SIMDRIVE_OK && found != 0 && !leads_to(file, found, tail));
+    } while (status == SIMDRIVE_OK && found != 0 && !sdi_leads_to(file, found, tail));
     if (status == SIMDRIVE_OK && found != 0) *new_tail = found;
     ranges_end(&search.ranges);
     verdicts_end(&search.verdicts);

@@ -23,6 +23,10 @@ typedef struct sdi_recovery_options {
 /* OK (also with damage: see out->damage.kind), ERROR_NOT_A_STORE, ERROR_ALIGNMENT, ERROR_NO_MEMORY. */
 simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recovery_options *options, sdi_recovery *out);
 
+/* Whether links lead from `from`, above `tail`, exactly there. Checksums are not looked at; but the first entry of a
+ * file must be finished. */
+bool sdi_leads_to(const uint8_t *file, uint64_t from, uint64_t tail);
+
 /* Finds what was appended to a store whose tail was at `tail`, in a file that is `size` bytes long now: the highest
  * tail whose chain leads exactly there; `tail` itself when there is none. */
 simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t size, sdi_crc_kind likely,

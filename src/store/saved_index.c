@@ -14,11 +14,12 @@
  *               power has taken from the store, the index would not know.
  *
  * Loading (any handle, no lock, nothing is written)
- *   1  Map the file privately, check header, records and chain. Pages that nobody writes to are shared by all processes.
- *   2  Find the store's tail: its length, or, for a reader beside a writer at work, as a refresh does. Entries between
- *      `tail` and there must be linked to it and have their checksums.
- *   3  Put the entries between `low` and `tail` again, for the image was made while they were written; then those behind
- *      `tail`, which count.
+ *   1  Map the file privately, check header, records and chain. Pages that nobody writes to are shared by all
+ *      processes.
+ *   2  Find the store's tail: its length, or, for a reader beside a writer at work, as a refresh does until it is its
+ *      length. Entries between `tail` and there must be linked to it and have their checksums.
+ *   3  Put the entries between `low` and `tail` again, for the image was made while they were written; then those
+ *      behind `tail`, which count.
  *   Whatever is not as it should be ends the attempt. A segment that is found wrong later is made again (image.h).
  *
  * Saving (writers only)
@@ -102,7 +103,8 @@ static void release_image(void *user) {
 static bool belongs(const saved_header *header, const sdi_generation *generation, uint64_t size) {
     uint8_t boot[SDI_BOOT_ID_BYTES];
     if (header->magic != MAGIC || header->checksum != header_checksum(header)) return false;
-    if (header->file_number != generation->file_id.number || header->file_born != generation->file_id.born) return false;
+    if (header->file_number != generation->file_id.number) return false;
+    if (header->file_born != generation->file_id.born) return false;
     if (header->alignment != SIMDRIVE_ALIGNMENT || header->tail > size || header->tail < SDI_ENTRY_MIN) return false;
     if (header->low > header->tail) return false;
     if (!header->synced && (!sdi_boot_id(boot) || memcmp(boot, header->boot, sizeof boot) != 0)) return false;
@@ -166,7 +168,9 @@ static bool find_added(sdi_generation *generation, uint64_t from, uint64_t size,
     }
     if (added->count > 0) return true;
     if (!sdi_decode(file, *tail - SDI_METADATA_SIZE, &record)) return false;
-    return sdi_checksum_matches(file, &record, kind, &store->checksum);
+    if (!sdi_checksum_matches(file, &record, kind, &kind)) return false;
+    store->checksum = kind;
+    return true;
 }
 
 /* Step 3, first half. */
@@ -189,6 +193,19 @@ static bool put_again(sdi_generation *generation, uint64_t low, uint64_t tail) {
     return done;
 }
 
+/* A reader beside a writer at work goes on until the file's length stays. What is left behind the tail then may be
+ * damage, and entries behind that: only recovery can tell, so nothing is used. */
+static bool reaches_end(sdi_generation *generation, uint64_t *size) {
+    simdrive_store *store = generation->store;
+    sdi_file_info info;
+    if (!store->options.read_only) return sdi_tail(generation) == *size;
+    atomic_store_explicit(&store->damaged_tail, *size - sdi_tail(generation), memory_order_relaxed);
+    bool followed = sdi_keep_up(generation, *size) == SIMDRIVE_OK;
+    if (followed && atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0) return true;
+    if (store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK) *size = info.size;
+    return false;
+}
+
 static void adopt_header(sdi_generation *generation, const saved_header *header) {
     sdi_counters *counters = &generation->counters;
     atomic_store_explicit(&counters->entries, header->entries, memory_order_relaxed);
@@ -199,7 +216,7 @@ static void adopt_header(sdi_generation *generation, const saved_header *header)
     atomic_store_explicit(&generation->tail, header->tail, memory_order_relaxed);
 }
 
-static bool use_image(sdi_generation *generation, mapped_image *image, const saved_header *header, uint64_t size) {
+static bool use_image(sdi_generation *generation, mapped_image *image, const saved_header *header, uint64_t *size) {
     sdi_added added = {0};
     uint64_t tail;
     const sdi_image_source source = {
@@ -207,16 +224,18 @@ static bool use_image(sdi_generation *generation, mapped_image *image, const sav
         .size = header->image_size,
         .base = sdi_base(generation),
         .tail = header->tail,
+        .last = header->tail - SDI_METADATA_SIZE,
         .recall = recall,
         .release = release_image,
         .user = image,
     };
     sdi_crc_kind checksum = generation->store->checksum;
     bool used = false;
-    if (find_added(generation, header->tail, size, &tail, &added)) generation->index = sdi_index_load(&source);
+    if (find_added(generation, header->tail, *size, &tail, &added)) generation->index = sdi_index_load(&source);
     if (generation->index) {
         adopt_header(generation, header);
-        used = put_again(generation, header->low, header->tail) && sdi_publish_added(generation, &added) == SIMDRIVE_OK;
+        used = put_again(generation, header->low, header->tail) &&
+               sdi_publish_added(generation, &added) == SIMDRIVE_OK && reaches_end(generation, size);
         if (!used) {
             adopt_header(generation, &(saved_header){0});
             sdi_generation_forget(generation);
@@ -229,21 +248,22 @@ static bool use_image(sdi_generation *generation, mapped_image *image, const sav
     return used;
 }
 
-bool sdi_saved_index_load(sdi_generation *generation, uint64_t size) {
+bool sdi_saved_index_load(sdi_generation *generation, uint64_t *size) {
     simdrive_store *store = generation->store;
     const simdrive_open_options *options = &store->options;
     saved_header header;
-    atomic_store_explicit(&store->saved.tail, 0, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.index_saved_tail, 0, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.open_from_saved_index, false, memory_order_relaxed);
     store->saved.entries = 0;
-    if (options->saved_index == SIMDRIVE_SAVED_INDEX_OFF || options->verify_all || size < SDI_ENTRY_MIN) return false;
+    if (options->saved_index == SIMDRIVE_SAVED_INDEX_OFF || options->verify_all || *size < SDI_ENTRY_MIN) return false;
     int os_error = sdi_get_os_error();
-    mapped_image *image = map_index(generation, size, &header);
+    mapped_image *image = map_index(generation, *size, &header);
     bool used = image && use_image(generation, image, &header, size);
     sdi_set_os_error(os_error); /* whatever went wrong, opening goes on without */
     if (!used) return false;
-    if (sdi_tail(generation) < size) generation->damage.kind = SIMDRIVE_DAMAGE_TAIL;
     store->saved.entries = header.entries + header.tombstones + header.stale_entries;
-    atomic_store_explicit(&store->saved.tail, header.tail, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.index_saved_tail, header.tail, memory_order_relaxed);
+    atomic_store_explicit(&store->stats.open_from_saved_index, true, memory_order_relaxed);
     return true;
 }
 
@@ -305,11 +325,12 @@ static simdrive_status write_index(save_job *job, saved_header *header) {
 }
 
 /* Whether the name is free, or an index of ours has it. */
-static bool name_is_ours(const sdi_os *os, const char *path) {
+static bool name_is_ours(const sdi_os *os, const char *path, bool *is_free) {
     uint64_t magic = 0;
     sdi_file *file = NULL;
     simdrive_status status = os->open(os, path, SDI_OPEN_READ, 0, &file);
-    if (status != SIMDRIVE_OK) return status == SIMDRIVE_ERROR_NO_SUCH_FILE;
+    *is_free = status == SIMDRIVE_ERROR_NO_SUCH_FILE;
+    if (status != SIMDRIVE_OK) return *is_free;
     status = os->read_at(os, file, 0, &magic, sizeof magic);
     os->close(os, file);
     return status == SIMDRIVE_OK && magic == MAGIC;
@@ -317,17 +338,22 @@ static bool name_is_ours(const sdi_os *os, const char *path) {
 
 /* Unless the store was compacted in between. */
 static void note_saved(const save_job *job, const saved_header *header) {
-    sdi_saved_index *saved = &job->store->saved;
-    sdi_mutex_lock(&job->store->mutex);
-    if (sdi_is_current(job->store, job->generation)) {
-        saved->entries = header->entries + header->tombstones + header->stale_entries;
-        atomic_store_explicit(&saved->tail, header->tail, memory_order_relaxed);
+    simdrive_store *store = job->store;
+    sdi_mutex_lock(&store->mutex);
+    if (sdi_is_current(store, job->generation)) {
+        store->saved.entries = header->entries + header->tombstones + header->stale_entries;
+        atomic_store_explicit(&store->stats.index_saved_tail, header->tail, memory_order_relaxed);
     }
-    sdi_mutex_unlock(&job->store->mutex);
-    atomic_fetch_add_explicit(&saved->saves, 1, memory_order_relaxed);
+    sdi_mutex_unlock(&store->mutex);
+    atomic_fetch_add_explicit(&store->stats.index_saves, 1, memory_order_relaxed);
 }
 
-static simdrive_status save_as(save_job *job, const char *temporary, const char *path) {
+/* Step 4. A name that was free may be somebody else's by now, or a link that leads nowhere. */
+static simdrive_status give_name(const sdi_os *os, const char *temporary, const char *path, bool is_free) {
+    return is_free ? os->rename_new(os, temporary, path) : os->rename(os, temporary, path);
+}
+
+static simdrive_status save_as(save_job *job, const char *temporary, const char *path, bool is_free) {
     const sdi_os *os = job->store->os;
     saved_header header = {0};
     simdrive_status status = os->open(os, temporary, SDI_OPEN_CREATE_NEW, 0600, &job->file);
@@ -335,7 +361,7 @@ static simdrive_status save_as(save_job *job, const char *temporary, const char 
     status = os->lock(os, job->file);
     if (status == SIMDRIVE_OK) status = os->copy_attributes(os, job->generation->file, job->file);
     if (status == SIMDRIVE_OK) status = write_index(job, &header);
-    if (status == SIMDRIVE_OK) status = os->rename(os, temporary, path);
+    if (status == SIMDRIVE_OK) status = give_name(os, temporary, path, is_free);
     os->close(os, job->file);
     if (status != SIMDRIVE_OK) {
         os->unlink(os, temporary);
@@ -345,7 +371,8 @@ static simdrive_status save_as(save_job *job, const char *temporary, const char 
     return SIMDRIVE_OK;
 }
 
-/* Saves the index of the newest generation. What fails is in nobody's way: an older index is behind, or there is none. */
+/* Saves the index of the newest generation. What fails is in nobody's way: an older index is behind, or there is none.
+ */
 static void save(simdrive_store *store) {
     sdi_pin *pin = sdi_pin_with_index(store);
     save_job job = {.store = store, .generation = pin->generation};
@@ -353,7 +380,8 @@ static void save(simdrive_store *store) {
     char *temporary = sdi_temporary_path(store, TEMPORARY_INFIX);
     int os_error = sdi_get_os_error();
     sdi_remove_temporaries(store, TEMPORARY_INFIX);
-    if (path && temporary && name_is_ours(store->os, path)) save_as(&job, temporary, path);
+    bool is_free;
+    if (path && temporary && name_is_ours(store->os, path, &is_free)) save_as(&job, temporary, path, is_free);
     sdi_set_os_error(os_error);
     free(temporary);
     free(path);
@@ -366,7 +394,8 @@ static void save(simdrive_store *store) {
 /* A damaged store is not what an index is saved of: the next opening shall see the damage. */
 static bool may_save(const simdrive_store *store, const sdi_generation *generation) {
     return !store->options.read_only && store->options.saved_index != SIMDRIVE_SAVED_INDEX_OFF && store->real_path &&
-           generation->file && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL && generation->damage.corrupt_count == 0 &&
+           generation->file && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL &&
+           generation->damage.corrupt_count == 0 &&
            !atomic_load_explicit(&store->poisoned, memory_order_relaxed) &&
            atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0;
 }
@@ -387,7 +416,7 @@ void sdi_saved_index_begin(simdrive_store *store, const sdi_generation *generati
     sdi_mutex_lock(&store->mutex);
     if (saved->last_ns != 0) { /* what there is, is of the file that was compacted away */
         saved->entries = 0;
-        atomic_store_explicit(&saved->tail, 0, memory_order_relaxed);
+        atomic_store_explicit(&store->stats.index_saved_tail, 0, memory_order_relaxed);
     }
     sdi_mutex_unlock(&store->mutex);
     saved->last_ns = sdi_monotonic_ns();
@@ -419,7 +448,7 @@ void sdi_saved_index_end(simdrive_store *store) {
     if (saved->thread_started) sdi_thread_join(&saved->thread);
     saved->thread_started = false;
     if (!may_save(store, generation)) return;
-    uint64_t saved_tail = atomic_load_explicit(&saved->tail, memory_order_relaxed), tail = sdi_tail(generation);
+    uint64_t saved_tail = atomic_load_explicit(&store->stats.index_saved_tail, memory_order_relaxed), tail = sdi_tail(generation);
     bool always = store->options.saved_index == SIMDRIVE_SAVED_INDEX_ALWAYS;
     bool slow = is_slow(sdi_entries_in_file(generation) - saved->entries, tail - saved_tail);
     if (tail > 0 && (always ? tail != saved_tail : slow)) save(store);

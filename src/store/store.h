@@ -18,7 +18,8 @@
  *   S4  A pin is released in the slot in which it was taken. So the count of a slot never falls below zero, and a
  *       retired slot that reached zero stays there.
  *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and
- *       `damaged_tail`.
+ *       `damaged_tail`. One exception: a compaction that has left the place may find that the folder cannot be synced,
+ *       and poisons the handle then.
  *   S6  The mutex protects the writer's place and the queue for it. Nobody holds it while he works, nor a second lock
  *       with it.
  *   S7  A failed append leaves the file at its old length and everything in memory as it was, or poisons the handle.
@@ -36,6 +37,8 @@
 #include "index/index.h"
 #include "os/os.h"
 #include "simdrive.h"
+#include "store/compaction.h"
+#include "store/stats.h"
 
 enum {
     SDI_PIN_SLOTS = 64,
@@ -44,10 +47,12 @@ enum {
 
 #define SDI_PIN_RETIRED (UINT64_C(1) << 63)
 #define SDI_PIN_PAUSED (UINT64_C(1) << 62)          /* new pins wait, for a moment: reclaim.c */
+#define SDI_PIN_COUNT_MASK ((UINT64_C(1) << 48) - 1)
 #define SDI_CHECK_WINDOW (UINT64_C(64) << 20)       /* checked at opening */
 #define SDI_MAP_RESERVE_DEFAULT (UINT64_C(64) << 30)
 #define SDI_QUARANTINE_DEFAULT (UINT64_C(1) << 30)
 #define SDI_PROGRESS_STEP (UINT64_C(16) << 20)
+#define SDI_COMPACT_MIN_DEFAULT (UINT64_C(64) << 20)
 
 struct sdi_generation;
 
@@ -88,6 +93,7 @@ typedef struct sdi_counters {
     _Atomic uint64_t stale_entries;
     _Atomic uint64_t live_bytes;
     _Atomic uint64_t stale_bytes;
+    _Atomic uint64_t publications; /* groups of entries that were put in together */
 } sdi_counters;
 
 /* Which entries were replaced while snapshots were being walked: see snapshot.c. */
@@ -108,6 +114,7 @@ typedef struct sdi_generation {
     sdi_index *index;
     sdi_damage_map damage;
     sdi_counters counters;
+    sdi_work work_before; /* of the handle: what a look at this file must leave out (statistics.c) */
 
     _Atomic uint64_t map_size;
     sdi_file *file; /* NULL: a store in memory */
@@ -118,6 +125,8 @@ typedef struct sdi_generation {
     size_t map_count;
     sdi_file_id file_id;
     simdrive_entry nested; /* the entry that holds the bytes of a nested store */
+    uint64_t sequence;     /* its number in the order of publication, from 1 */
+    uint64_t born_tail;    /* made by a compaction of ours: its tail when it replaced the one before; else 0 */
 
     _Atomic uint64_t snapshots; /* that are being walked: what is replaced must be noted for them */
     _Atomic uint64_t index_users; /* snapshots and sessions: they need the index after retirement too */
@@ -127,6 +136,7 @@ typedef struct sdi_generation {
     _Atomic uint64_t reclaiming; /* stale payloads below may go at any moment; 0: none (reclaim.c) */
     _Atomic unsigned open_slots; /* not yet retired and drained */
     struct sdi_generation *next_free;
+    struct sdi_generation *next_made; /* in the store's list of all; set once */
 } sdi_generation;
 
 /* Buffers of the writer, used again from write to write. */
@@ -155,9 +165,7 @@ typedef struct sdi_request {
 
 /* What a writer knows of the saved index: see saved_index.c. */
 typedef struct sdi_saved_index {
-    _Atomic uint64_t tail;  /* that it covers; 0: there is none */
-    _Atomic uint64_t saves;
-    uint64_t entries;       /* of any kind, that it covers */
+    uint64_t entries;       /* of any kind, that it covers; its tail is in `stats` */
     uint64_t next;          /* writer: entries in the file at which to think of saving; UINT64_MAX: never */
     uint64_t last_ns;       /* writer: when it was saved last, or the store opened */
     sdi_thread thread;
@@ -172,23 +180,27 @@ struct simdrive_store {
     char *path;      /* as given */
     char *real_path; /* links resolved; NULL in memory */
     simdrive_open_options options;
-    bool folder_unsynced;  /* writer: the file's name may not be durable yet */
+    _Atomic bool folder_unsynced; /* the file's name may not be durable yet; cleared by who has synced the folder */
 
     sdi_mutex mutex;
     sdi_condition place_free;
     bool place_taken;      /* under mutex */
     bool place_has_stream; /* under mutex: taken by a pushed stream */
     uint64_t place_owner;  /* under mutex: thread id */
+    bool place_wanted;     /* under mutex: a compaction has the next turn */
+    bool place_turned;     /* under mutex: somebody else had the place since a compaction had it last */
+    unsigned place_waiting; /* under mutex: threads that wait for it, but for a compaction */
     sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
+    uint64_t writing_calls; /* under mutex: some of them are timed */
     bool compacting;       /* under mutex; a reclaim too: neither runs beside the other */
+    struct sdi_compaction compaction;
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
 
-    sdi_crc_kind checksum;        /* writer */
+    _Atomic(sdi_crc_kind) checksum; /* place; others take it for a hint of which to try first */
     _Atomic bool closed; /* only what was taken out of the store is left: nothing can be pinned any more */
     _Atomic bool poisoned;
     _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing */
     _Atomic uint64_t quarantined;
-    _Atomic uint64_t reclaimed; /* bytes of the disk, by all reclaims */
     _Atomic uint64_t durable_tail;
     _Atomic bool unsynced; /* interval policy: the sync thread has something to do */
     sdi_scratch scratch;
@@ -199,9 +211,16 @@ struct simdrive_store {
     bool sync_thread_stop; /* under mutex */
 
     sdi_saved_index saved;
+    _Atomic uint64_t sequence; /* of the current generation */
+    unsigned waiting;          /* under mutex: those who sleep until something changes (wait.c) */
+    sdi_condition changed;
+    bool refresh_incomplete; /* place of a reader: memory ran out before all that was found was in */
+    bool tail_was_linked;    /* the same: bytes behind the tail had all their links when they were looked at last */
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
     _Atomic(sdi_generation *) free_generations;
+    _Atomic(sdi_generation *) all_generations; /* that were ever made; only added to */
+    sdi_stats stats;
 };
 
 /* --- generation.c ------------------------------------------------------------------------------------------------ */
@@ -211,6 +230,9 @@ sdi_generation *sdi_generation_create(simdrive_store *store);
 
 /* Maps the file so that at least `size` bytes are covered, and more as it grows. */
 simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size);
+
+/* Frees what is known of damage, and forgets it. */
+void sdi_damage_free(sdi_damage_map *damage);
 
 /* Drops what was found in the file, of one that nobody can have seen. */
 void sdi_generation_forget(sdi_generation *generation);
@@ -328,9 +350,10 @@ bool sdi_position_holds(const sdi_generation *generation, const simdrive_positio
 
 /* --- saved_index.c ----------------------------------------------------------------------------------------------- */
 
-/* Takes the index of a generation whose file is open, mapped, and `size` bytes long, from the saved index, if there is
- * one that belongs to it, and adds what is newer. False, and nothing has changed, when it cannot. */
-bool sdi_saved_index_load(sdi_generation *generation, uint64_t size);
+/* Takes the index of a generation whose file is open, mapped, and `*size` bytes long, from the saved index, if there is
+ * one that belongs to it, and adds what is newer, up to the file's end. False when it cannot: nothing has changed then
+ * but the file's length, perhaps, beside a writer. */
+bool sdi_saved_index_load(sdi_generation *generation, uint64_t *size);
 
 /* A writer's handle has been opened, or its store compacted: decides when to save. Writer's place, or nobody else. */
 void sdi_saved_index_begin(simdrive_store *store, const sdi_generation *generation);
@@ -374,16 +397,35 @@ simdrive_status sdi_collect_added(const uint8_t *file, uint64_t high, uint64_t l
 /* Puts them into the index and the counters, oldest first, and moves the tail. */
 simdrive_status sdi_publish_added(sdi_generation *generation, const sdi_added *added);
 
-/* Adds what a writer in another process has appended, until the file's length stays; it was `size` at the last look.
+/* Whether a handle of this generation can ever show more than it does, by a refresh. */
+bool sdi_can_follow(const sdi_generation *generation);
+
+/* For who walks a generation that he has pinned with its index, and wants all of it: refreshes a read-only handle, and
+ * reads a file that was replaced to its end. `replaced` tells whether that has happened; then `tail` is final. In any
+ * case `tail` is one between two appends, never within a batch. */
+simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced);
+
+/* Adds what a writer in another process has appended, once the file's length stays; it was `size` at the last look.
  * The length is shared. */
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size);
+
+/* --- wait.c ------------------------------------------------------------------------------------------------------ */
+
+/* The moment that is `timeout_ms` away, and how long it still takes: 0 when it has passed; UINT32_MAX: for ever. */
+uint64_t sdi_deadline(uint32_t timeout_ms);
+uint32_t sdi_time_left_ms(uint64_t deadline);
+
+/* Waits until the generation of that number is no more the current one, or its tail has left `tail`: OK; END at the
+ * deadline, or at once when neither can happen. Refreshes read-only handles, and gives their errors. */
+simdrive_status sdi_wait_beyond(simdrive_store *store, uint64_t sequence, uint64_t tail, uint64_t deadline);
 
 /* --- writer.c: the writer's place -------------------------------------------------------------------------------- */
 
 /* Waits for the place and takes it: ERROR_READ_ONLY, ERROR_BUSY (this thread has it, or a pushed stream), and, for
  * `append`, ERROR_POISONED. */
 simdrive_status sdi_place_take(simdrive_store *store, bool append);
-/* The same for an append, but waits for the end of a pushed stream of another thread too. */
+/* The same for the compaction, which waits for the end of a pushed stream of another thread too, until it is cancelled:
+ * ERROR_CANCELLED. It takes turns with the writers: those who wait come once before it, and then it comes next. */
 simdrive_status sdi_place_take_patiently(simdrive_store *store);
 /* The same for a reader that follows a writer: it changes what it knows of the store, not the store. */
 simdrive_status sdi_place_take_for_refresh(simdrive_store *store);
@@ -404,6 +446,9 @@ simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *ge
 static inline void sdi_poison(simdrive_store *store) {
     atomic_store_explicit(&store->poisoned, true, memory_order_release);
 }
+
+/* Cuts a file, but not under the eyes of a reader. */
+simdrive_status sdi_cut(simdrive_store *store, sdi_file *file, uint64_t size);
 
 /* Cuts the file back after a failed append; poisons the store when that fails. Returns `status`. */
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status);
@@ -427,7 +472,9 @@ typedef struct sdi_published {
     uint64_t *replaced;
 } sdi_published;
 
-/* Puts entries that are in the file into the index and the counters, and publishes `tail`. Room is reserved. */
+/* Puts entries that are in the file into the index and the counters, and publishes `tail`. Room is reserved. Parts may
+ * go before: nothing of them counts, and no snapshot begins, until `tail` is published. */
+void sdi_publish_part(sdi_generation *generation, const sdi_published *entries, size_t count);
 void sdi_publish_entries(sdi_generation *generation, const sdi_published *entries, size_t count, uint64_t tail);
 
 /* How many first bytes of a payload written at `tail` are held back until the entry is complete: see
@@ -450,7 +497,7 @@ bool sdi_payload_storable(const void *data, size_t size);
 
 /* --- walk.c ------------------------------------------------------------------------------------------------------ */
 
-/* Walks entries newest to oldest, over all runs, from `tail` on. */
+/* Walks entries newest to oldest, over all runs, from `tail` on, which is the end of one of them. */
 typedef struct sdi_walk {
     const uint8_t *file;
     const sdi_damage_map *damage;
@@ -501,6 +548,12 @@ simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *re
  * is at work. The generation is pinned; false holds as long as that pin does. */
 bool sdi_stale_payload_is_gone(const sdi_generation *generation, const uint8_t *file, const sdi_record *record);
 
+/* --- statistics.c ------------------------------------------------------------------------------------------------ */
+
+/* Before a generation is published: what is in it now was not written through this handle, but for what was written to
+ * the one that it replaces (NULL: none). */
+void sdi_work_begin(sdi_generation *generation, const sdi_generation *replaced);
+
 /* --- small things ------------------------------------------------------------------------------------------------ */
 
 /* For a failure that is not the operating system's: clears its number. Returns `status`. */
@@ -521,9 +574,20 @@ simdrive_status sdi_report_progress(const simdrive_work_options *options, uint64
 void sdi_give_report(simdrive_report *known, simdrive_report *out);
 simdrive_status sdi_take_work_options(const simdrive_work_options *given, simdrive_work_options *out);
 
+/* To be called after an append was published, outside of the place: the policy may want a compaction now. */
+static inline void sdi_after_append(simdrive_store *store) {
+    if (store->options.compact_stale_percent != 0) sdi_compact_when_due(store);
+}
+
+static inline bool sdi_compaction_cancelled(simdrive_store *store) {
+    return atomic_load_explicit(&store->compaction.cancelled, memory_order_relaxed);
+}
+
+/* Only one thread at a time may change a counter. Who has seen the change sees also what was done before it: so
+ * statistics.c knows when it has looked into the middle of a publication. */
 static inline void sdi_count(_Atomic uint64_t *counter, int64_t change) {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_relaxed);
+    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_release);
 }
 
 #endif

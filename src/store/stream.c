@@ -217,6 +217,7 @@ static simdrive_status stream_close(simdrive_stream *stream, simdrive_status sta
     store->open_stream = NULL;
     sdi_mutex_unlock(&store->mutex);
     sdi_place_leave(store);
+    if (status == SIMDRIVE_OK) sdi_after_append(store);
     return status;
 }
 
@@ -273,6 +274,7 @@ simdrive_status simdrive_write_stream_hash(simdrive_store *store, uint64_t key_h
         stream_free(stream);
     }
     sdi_place_leave(store);
+    if (status == SIMDRIVE_OK) sdi_after_append(store);
     return status;
 }
 

@@ -7,6 +7,7 @@ void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *d
     walk->damage = damage;
     walk->position = tail;
     walk->run = 0;
+    while (walk->run + 1 < damage->run_count && tail <= damage->runs[walk->run].bottom) walk->run++;
     walk->broken = false;
 }
 

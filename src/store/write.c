@@ -138,6 +138,7 @@ simdrive_status simdrive_rename(simdrive_store *store, const void *old_key, size
     if (status == SIMDRIVE_OK && tail)
         *tail = sdi_tail(atomic_load_explicit(&store->current, memory_order_relaxed));
     sdi_place_leave(store);
+    if (status == SIMDRIVE_OK) sdi_after_append(store);
     return status;
 }
 
@@ -184,5 +185,9 @@ simdrive_status simdrive_transfer(simdrive_store *store, const void *key, size_t
         *tail = sdi_tail(atomic_load_explicit(&target->current, memory_order_relaxed));
     sdi_place_leave(source_first ? target : store);
     sdi_place_leave(source_first ? store : target);
+    if (status == SIMDRIVE_OK) {
+        sdi_after_append(target);
+        sdi_after_append(store);
+    }
     return status;
 }

@@ -10,24 +10,34 @@ enum { COPY_CHUNK = 1 << 20, QUARANTINE_NAMES = 1000 };
 
 /* --- the place --------------------------------------------------------------------------------------------------- */
 
-static simdrive_status take(simdrive_store *store, bool append, bool patiently) {
+static void occupy(simdrive_store *store, uint64_t self, bool compaction) {
+    store->place_taken = true;
+    store->place_owner = self;
+    store->place_turned = !compaction;
+}
+
+/* What must be so for an append; leaves the place when it is not. */
+static simdrive_status settle(simdrive_store *store) {
+    simdrive_status status = sdi_place_ready(store);
+    if (status != SIMDRIVE_OK) sdi_place_leave(store);
+    return status;
+}
+
+static simdrive_status take(simdrive_store *store, bool append) {
     sdi_set_os_error(0);
     uint64_t self = sdi_thread_id();
     simdrive_status status = SIMDRIVE_OK;
     sdi_mutex_lock(&store->mutex);
-    while (store->place_taken && store->place_owner != self && (patiently || !store->place_has_stream))
+    store->place_waiting++;
+    while (store->place_taken ? store->place_owner != self && !store->place_has_stream : store->place_wanted)
         sdi_condition_wait(&store->place_free, &store->mutex);
-    if (store->place_taken) {
+    store->place_waiting--;
+    if (store->place_taken)
         status = SIMDRIVE_ERROR_BUSY;
-    } else {
-        store->place_taken = true;
-        store->place_owner = self;
-    }
+    else
+        occupy(store, self, false);
     sdi_mutex_unlock(&store->mutex);
-    if (status != SIMDRIVE_OK || !append) return status;
-    status = sdi_place_ready(store);
-    if (status != SIMDRIVE_OK) sdi_place_leave(store);
-    return status;
+    return status == SIMDRIVE_OK && append ? settle(store) : status;
 }
 
 simdrive_status sdi_place_ready(simdrive_store *store) {
@@ -35,21 +45,42 @@ simdrive_status sdi_place_ready(simdrive_store *store) {
 }
 
 simdrive_status sdi_place_take(simdrive_store *store, bool append) {
-    return store->options.read_only ? sdi_refuse(SIMDRIVE_ERROR_READ_ONLY) : take(store, append, false);
+    return store->options.read_only ? sdi_refuse(SIMDRIVE_ERROR_READ_ONLY) : take(store, append);
 }
 
 simdrive_status sdi_place_take_for_refresh(simdrive_store *store) {
-    return take(store, false, false);
+    return take(store, false);
 }
 
+/* Without turns one side could keep the other from its place for ever: whoever leaves the place is awake, and back for
+ * it before those are who slept. */
 simdrive_status sdi_place_take_patiently(simdrive_store *store) {
-    return take(store, true, true);
+    sdi_set_os_error(0);
+    uint64_t self = sdi_thread_id();
+    simdrive_status status = SIMDRIVE_OK;
+    sdi_mutex_lock(&store->mutex);
+    while (store->place_waiting > 0 && !store->place_turned && !sdi_compaction_cancelled(store))
+        sdi_condition_wait(&store->place_free, &store->mutex);
+    store->place_wanted = true;
+    while (store->place_taken && store->place_owner != self && !sdi_compaction_cancelled(store))
+        sdi_condition_wait(&store->place_free, &store->mutex);
+    store->place_wanted = false;
+    if (sdi_compaction_cancelled(store))
+        status = SIMDRIVE_ERROR_CANCELLED;
+    else if (store->place_taken)
+        status = SIMDRIVE_ERROR_BUSY;
+    else
+        occupy(store, self, true);
+    if (status != SIMDRIVE_OK) sdi_condition_wake_all(&store->place_free); /* those who let it go first */
+    sdi_mutex_unlock(&store->mutex);
+    return status == SIMDRIVE_OK ? settle(store) : status;
 }
 
 void sdi_place_free(simdrive_store *store) {
     store->place_taken = false;
     store->place_has_stream = false;
     sdi_condition_wake_all(&store->place_free);
+    if (store->waiting > 0) sdi_condition_wake_all(&store->changed);
 }
 
 void sdi_place_leave(simdrive_store *store) {
@@ -60,8 +91,7 @@ void sdi_place_leave(simdrive_store *store) {
 
 /* --- taking back, and making durable ----------------------------------------------------------------------------- */
 
-/* Cuts the file, but not under the eyes of a reader. */
-static simdrive_status cut(simdrive_store *store, sdi_file *file, uint64_t size) {
+simdrive_status sdi_cut(simdrive_store *store, sdi_file *file, uint64_t size) {
     store->os->claim_length(store->os, file);
     simdrive_status status = store->os->truncate(store->os, file, size);
     store->os->release_length(store->os, file);
@@ -70,20 +100,22 @@ static simdrive_status cut(simdrive_store *store, sdi_file *file, uint64_t size)
 
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status) {
     int os_error = sdi_get_os_error();
-    if (cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) sdi_poison(store);
+    if (sdi_cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) sdi_poison(store);
     sdi_set_os_error(os_error);
     return status;
 }
 
 simdrive_status sdi_sync_file(simdrive_store *store, sdi_generation *generation, uint64_t tail) {
+    uint64_t began = sdi_monotonic_ns();
     simdrive_status status = store->os->sync(store->os, generation->file);
-    if (status == SIMDRIVE_OK && store->folder_unsynced)
+    if (status == SIMDRIVE_OK && atomic_load_explicit(&store->folder_unsynced, memory_order_relaxed))
         status = store->os->sync_folder_of(store->os, store->real_path);
+    sdi_histogram_record(&store->stats.sync, sdi_monotonic_ns() - began);
     if (status != SIMDRIVE_OK) {
         sdi_poison(store);
         return status;
     }
-    store->folder_unsynced = false;
+    atomic_store_explicit(&store->folder_unsynced, false, memory_order_relaxed);
     atomic_store_explicit(&store->durable_tail, tail, memory_order_release);
     return SIMDRIVE_OK;
 }
@@ -108,7 +140,8 @@ simdrive_status simdrive_sync(simdrive_store *store, uint64_t *durable_tail) {
     uint64_t tail = sdi_tail(generation);
     if (atomic_load_explicit(&store->poisoned, memory_order_relaxed)) {
         status = SIMDRIVE_ERROR_POISONED;
-    } else if (tail != atomic_load_explicit(&store->durable_tail, memory_order_relaxed) || store->folder_unsynced) {
+    } else if (tail != atomic_load_explicit(&store->durable_tail, memory_order_relaxed) ||
+               atomic_load_explicit(&store->folder_unsynced, memory_order_relaxed)) {
         atomic_store_explicit(&store->unsynced, false, memory_order_relaxed);
         status = sdi_sync_file(store, generation, tail);
     }
@@ -200,7 +233,7 @@ simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *ge
         if (status != SIMDRIVE_OK) return status;
         sdi_count(&store->quarantined, (int64_t)size);
     }
-    status = cut(store, generation->file, tail);
+    status = sdi_cut(store, generation->file, tail);
     if (status != SIMDRIVE_OK) return status;
     atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
     return sdi_sync_file(store, generation, tail);

@@ -16,7 +16,7 @@ import unittest
 TOOL = os.path.abspath(shutil.which(os.environ.get("SIMDRIVE", "simdrive")) or "simdrive")
 LIMIT_S = 120
 
-DONE, NOT_FOUND, USAGE, IO, DAMAGED, LOCKED = range(6)
+DONE, NOT_FOUND, USAGE, IO, DAMAGED, LOCKED, STALE = range(7)
 
 
 class CliTest(unittest.TestCase):

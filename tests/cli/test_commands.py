@@ -161,6 +161,26 @@ class Reports(CliTest):
         self.assertEqual(self.on_store("read", "key"), b"three")
         self.assertEqual(self.on_store("compact"), b"0 bytes saved, 25 left\n")
 
+    def test_compact_if_stale_does_nothing_below_that_part(self):
+        self.on_store("write", "key", "x" * 1000)
+        self.on_store("write", "key", "y" * 500)
+        before = self.file_bytes()
+        savings = self.json_of("info")["compaction_savings"]
+        stale = 100 * savings // len(before)  # whole percents that it reaches
+        self.assertEqual(self.on_store("compact", "--if-stale", str(stale + 1)),
+                         f"not compacted: it would save {savings} of {len(before)} bytes, less than {stale + 1} %\n"
+                         .encode())
+        found = self.json_of("compact", "--if-stale=100")
+        self.assertEqual((found["compacted"], found["saved_bytes"]), (False, 0))
+        self.assertEqual((found["file_size_before"], found["file_size"]), (len(before), len(before)))
+        self.assertEqual(self.file_bytes(), before)
+        found = self.json_of("compact", "--if-stale", str(stale))
+        self.assertEqual((found["compacted"], found["saved_bytes"]), (True, savings))
+        self.assertEqual(self.on_store("read", "key"), b"y" * 500)
+        self.assertFalse(self.json_of("compact", "--if-stale", "1")["compacted"])
+        for wrong in ("0", "101", "", "1K", "-1", "x", "50%"):
+            self.on_store("compact", "--if-stale", wrong, expect=USAGE)
+
     def test_list_goes_from_newest_to_oldest(self):
         for key in ("alice", "bob", "test_key"):
             self.on_store("write", key, "value of " + key)
@@ -187,13 +207,6 @@ class Reports(CliTest):
         self.assertEqual((found["ok"], found["entries_checked"], found["corrupt"], found["damaged_tail_bytes"]),
                          (True, 2, [], 0))
         self.assertTrue(self.on_store("verify").startswith(b"ok: 2 entries"))
-
-    def test_backup_has_the_same_bytes_and_never_overwrites(self):
-        self.on_store("write", "a", "value")
-        found = self.json_of("backup", "copy.store")
-        self.assertEqual(self.file_bytes(self.path("copy.store")), self.file_bytes())
-        self.assertEqual((found["out"], found["bytes_written"]), ("copy.store", os.path.getsize(self.store)))
-        self.on_store("backup", "copy.store", expect=IO)
 
     def test_bench_removes_its_store_and_refuses_an_existing_one(self):
         found = self.json_of("bench", "--entries", "3K", "--value-size", "10")

@@ -126,6 +126,30 @@ class Locked(CliTest):
         self.assertEqual(os.listdir(self.folder), [])
 
 
+class InterruptedCompaction(CliTest):
+    def test_an_interrupted_compaction_leaves_the_store_as_it_was(self):
+        for value in (b"x", b"y"):
+            self.on_store("write", "-q", "key", stdin=value * 150_000_000)
+        before = os.path.getsize(self.store)
+        for _ in range(20):  # until one is caught at work
+            compaction = subprocess.Popen([TOOL, self.store, "compact"], stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE, preexec_fn=obey_interrupts)
+            while compaction.poll() is None and len(os.listdir(self.folder)) == 1:
+                pass
+            compaction.send_signal(signal.SIGINT)
+            error = compaction.communicate(timeout=LIMIT_S)[1]
+            self.assertEqual(os.listdir(self.folder), [os.path.basename(self.store)])
+            if compaction.returncode == -signal.SIGINT:
+                break
+            self.assertEqual(compaction.returncode, 0, error)
+            self.on_store("write", "-q", "key", stdin=b"y" * 150_000_000)
+            before = os.path.getsize(self.store)
+        self.assertEqual(compaction.returncode, -signal.SIGINT, error)
+        self.assertIn(b"cancelled", error)
+        self.assertEqual(os.path.getsize(self.store), before)
+        self.assertEqual(self.on_store("read", "key", "-b", "1M"), b"y" * 150_000_000)
+
+
 class Permissions(CliTest):
     """Runs the tool as somebody whom permissions bind; root becomes `nobody` for it."""
 

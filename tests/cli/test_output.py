@@ -87,7 +87,8 @@ class Terminals(CliTest):
             self.assertEqual(status, DONE, (command, shown))
             self.assertIn(command.encode(), shown)
             self.assertIn(b"100%", shown)
-            self.assertTrue(shown.endswith(b"\r\x1b[K"), shown)
+            behind_the_bar = shown.split(b"\r\x1b[K")[-1]
+            self.assertRegex(behind_the_bar, rb"\Asimdrive: note: [^\r\n]+\r\n\Z" if command == "backup" else rb"\A\Z")
         self.on_store("verify")
         self.assertEqual(self.stderr, b"")
 

@@ -82,6 +82,93 @@ static void a_stop_at_any_call_leaves_the_old_or_the_new_file(void **state) {
     }
 }
 
+/* --- the same while writers outpace the copy, and it takes turns with them ---------------------------------------- */
+
+enum { FAST_KEYS = 16, FAST_PAYLOAD = 256 << 10, FAST_FIRST = 40, FAST_MORE = 4 };
+
+typedef struct fast_writer {
+    test_faulty *f;
+    uint64_t versions[FAST_KEYS]; /* acknowledged */
+    uint64_t next;
+    bool dead, was_in_turn;
+    uint64_t turns;
+    uint64_t payload[FAST_PAYLOAD / sizeof(uint64_t)];
+} fast_writer;
+
+/* ERROR_BUSY in a turn: this thread has the place. */
+static simdrive_status fast_write(fast_writer *w) {
+    uint64_t key = w->next % FAST_KEYS;
+    for (size_t i = 0; i < FAST_PAYLOAD / sizeof(uint64_t); i++) w->payload[i] = w->next;
+    simdrive_status status = simdrive_write_hash(w->f->store, test_key_hash(100 + key), w->payload, FAST_PAYLOAD, NULL);
+    if (status == SIMDRIVE_OK) w->versions[key] = w->next++;
+    return status;
+}
+
+static void write_beside_the_copy(void *user, sdi_fault_kind kind, const char *path) {
+    fast_writer *w = user;
+    if ((kind != SDI_FAULT_WRITE_PIECES_AT && kind != SDI_FAULT_SYNC) || !strstr(path, ".compact-") || w->dead) return;
+    simdrive_status status = SIMDRIVE_OK;
+    uint64_t count = w->next < 2 * FAST_KEYS + FAST_FIRST ? FAST_FIRST : FAST_MORE;
+    for (uint64_t i = 0; i < count && status == SIMDRIVE_OK; i++) status = fast_write(w);
+    bool in_turn = status == SIMDRIVE_ERROR_BUSY;
+    w->turns += in_turn && !w->was_in_turn;
+    w->was_in_turn = in_turn;
+    w->dead = status != SIMDRIVE_OK && !in_turn;
+}
+
+static void check_fast(simdrive_store *store, const fast_writer *w) {
+    for (uint64_t key = 0; key < FAST_KEYS; key++) {
+        simdrive_entry entry = {0};
+        CHECK_OK(simdrive_read_hash(store, test_key_hash(100 + key), &entry));
+        CHECK_U64(FAST_PAYLOAD, entry.size);
+        CHECK(memcmp(entry.data, &w->versions[key], 8) == 0);
+        simdrive_entry_release(&entry);
+    }
+    CHECK_OK(simdrive_verify(store, NULL, NULL, NULL, NULL));
+}
+
+/* Returns whether it was stopped; what was acknowledged before is in the file that is found. */
+static bool stop_while_outpaced_at(uint64_t nth) {
+    test_faulty f;
+    test_faulty_begin(&f, NULL);
+    fast_writer *w = test_alloc(sizeof *w);
+    memset(w, 0, sizeof *w);
+    w->f = &f;
+    while (w->next < 2 * FAST_KEYS) CHECK_OK(fast_write(w));
+    test_fault dead = {SIMDRIVE_ERROR_IO, EIO, 0, true};
+    test_faulty_arm(&f, &dead, nth);
+    sdi_fault_os_set_hook(f.faults, write_beside_the_copy, w);
+    simdrive_status status = simdrive_compact(f.store, NULL, NULL);
+    sdi_fault_os_set_hook(f.faults, NULL, NULL);
+    simdrive_close(f.store);
+    f.store = NULL;
+    bool stopped = sdi_fault_os_disarm(f.faults) > 0;
+    if (!stopped) {
+        CHECK_OK(status);
+        CHECK(w->turns > 2);
+    }
+    f.store = test_open(f.path);
+    check_fast(f.store, w);
+    CHECK_OK(simdrive_compact(f.store, NULL, NULL));
+    check_fast(f.store, w);
+    CHECK_U64(2, test_folder_count(&f.folder, "", NULL));
+    free(w);
+    test_faulty_end(&f);
+    return stopped;
+}
+
+static void a_stop_while_taking_turns_loses_nothing(void **state) {
+    (void)state;
+    bool stopped = true;
+    uint64_t stops = 0;
+    for (uint64_t nth = 1; stopped; nth += test_exhaustive() ? 1 : 61, stops++) {
+        test_context("outpaced compaction stops at call %llu", (unsigned long long)nth);
+        stopped = stop_while_outpaced_at(nth);
+        CHECK(nth < 2000);
+    }
+    CHECK(stops > 1);
+}
+
 /* Data first, then the name, then the folder: the order that a loss of power cannot break. */
 static void the_new_file_is_durable_before_it_has_the_name(void **state) {
     (void)state;
@@ -223,6 +310,7 @@ static void a_cancelled_compaction_leaves_the_store_as_it_was(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stop_at_any_call_leaves_the_old_or_the_new_file),
+        cmocka_unit_test(a_stop_while_taking_turns_loses_nothing),
         cmocka_unit_test(the_new_file_is_durable_before_it_has_the_name),
         cmocka_unit_test(links_are_followed_and_rights_are_kept),
         cmocka_unit_test(secrets_stay_secret_while_compacting),

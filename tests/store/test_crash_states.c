@@ -10,6 +10,7 @@
  * Each state, opened again, shows the store as before the work or as after it, nothing in between; and when the work
  * had returned, and was synced where power is lost, as after it.
  */
+#include "support/disk.h"
 #include "support/faulty.h"
 
 #include <stdio.h>
@@ -18,108 +19,7 @@
 
 #include "store/store.h"
 
-enum { SECTOR = 512, ATOMIC_BYTES = 8, MOST_FILES = 8 };
-
-typedef struct disk_file {
-    char path[TEST_PATH_MAX]; /* "" when it has no name */
-    uint8_t *bytes;
-    size_t size;
-} disk_file;
-
-/* What is on the disk, file i being number i + 1 of the record. */
-typedef struct disk {
-    disk_file files[MOST_FILES];
-} disk;
-
-static void disk_free(disk *d) {
-    for (size_t i = 0; i < MOST_FILES; i++) free(d->files[i].bytes);
-    memset(d, 0, sizeof *d);
-}
-
-static void file_resize(disk_file *file, size_t size) {
-    uint8_t *bytes = calloc(1, size + 1);
-    CHECK(bytes);
-    memcpy(bytes, file->bytes ? file->bytes : (const uint8_t *)"", file->size < size ? file->size : size);
-    free(file->bytes);
-    file->bytes = bytes;
-    file->size = size;
-}
-
-static void file_put(disk_file *file, size_t offset, const uint8_t *data, size_t size) {
-    if (offset + size > file->size) file_resize(file, offset + size);
-    memcpy(file->bytes + offset, data, size);
-}
-
-/* Part of a write: each sector with a chance of one half. */
-static void file_put_some_sectors(disk_file *file, const sdi_fault_op *op, test_random *random) {
-    size_t end = (size_t)(op->offset + op->size);
-    if (end > file->size && test_random_below(random, 2)) file_resize(file, end); /* the size before the data */
-    for (size_t at = (size_t)op->offset; at < end;) {
-        size_t next = (at / SECTOR + 1) * SECTOR;
-        if (next > end) next = end;
-        if (test_random_below(random, 2)) file_put(file, at, op->data + (at - (size_t)op->offset), next - at);
-        at = next;
-    }
-}
-
-static disk_file *file_at(disk *d, const char *path) {
-    for (size_t i = 0; i < MOST_FILES; i++) {
-        if (strcmp(d->files[i].path, path) == 0) return &d->files[i];
-    }
-    return NULL;
-}
-
-static void rename_on(disk *d, const sdi_fault_op *op) {
-    disk_file *from = file_at(d, op->path), *to = file_at(d, op->to_path);
-    if (to) to->path[0] = 0;
-    CHECK(from);
-    snprintf(from->path, sizeof from->path, "%s", op->to_path);
-}
-
-static void apply(disk *d, const sdi_fault_op *op) {
-    disk_file *file = op->file ? &d->files[op->file - 1] : NULL;
-    CHECK(op->file <= MOST_FILES);
-    switch (op->kind) {
-    case SDI_OP_ATTACH:
-    case SDI_OP_CREATE:
-        snprintf(file->path, sizeof file->path, "%s", op->path);
-        file_resize(file, 0);
-        if (op->kind == SDI_OP_ATTACH) file_put(file, 0, op->data, (size_t)op->size);
-        break;
-    case SDI_OP_WRITE: file_put(file, (size_t)op->offset, op->data, (size_t)op->size); break;
-    case SDI_OP_TRUNCATE: file_resize(file, (size_t)op->size); break;
-    case SDI_OP_RENAME: rename_on(d, op); break;
-    case SDI_OP_UNLINK:
-        file = file_at(d, op->path);
-        if (file) file->path[0] = 0;
-        break;
-    default: break;
-    }
-}
-
-/* Whether the file is synced again, or the folder is, between two operations. */
-static bool made_durable(const sdi_fault_op *log, size_t i, size_t end) {
-    for (size_t k = i + 1; k < end; k++) {
-        if (log[i].kind == SDI_OP_RENAME || log[i].kind == SDI_OP_UNLINK) {
-            if (log[k].kind == SDI_OP_SYNC_FOLDER) return true;
-        } else if (log[k].kind == SDI_OP_SYNC && log[k].file == log[i].file) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The disk after `end` operations and a loss of power. */
-static void lose_power(disk *d, const sdi_fault_op *log, size_t end, test_random *random) {
-    for (size_t i = 0; i < end; i++) {
-        bool durable = made_durable(log, i, end);
-        bool appears = log[i].kind == SDI_OP_ATTACH || log[i].kind == SDI_OP_CREATE;
-        if (!durable && log[i].kind == SDI_OP_WRITE)
-            file_put_some_sectors(&d->files[log[i].file - 1], &log[i], random);
-        else if (durable || appears || test_random_below(random, 2))
-            apply(d, &log[i]);
-    }
-}
+enum { ATOMIC_BYTES = 8 };
 
 typedef struct explorer {
     test_folder folder;
@@ -130,8 +30,8 @@ typedef struct explorer {
     size_t states;
 } explorer;
 
-static void check_state(explorer *e, disk *d, bool acknowledged) {
-    const disk_file *file = file_at(d, e->store);
+static void check_state(explorer *e, test_disk *d, bool acknowledged) {
+    const test_disk_file *file = test_disk_find(d, e->store);
     if (file)
         test_file_put(e->path, file->bytes, file->size);
     else
@@ -155,11 +55,11 @@ static void explore_torn_write(explorer *e, const sdi_fault_op *log, size_t i, c
         torn.size = size < 64 ? t : t < 12 ? size - 1 - 2 * t : test_random_below(random, size);
         test_context("%s: process dies after %zu of %zu bytes of operation %zu", name, (size_t)torn.size, size, i);
         if (torn.offset == 0 && torn.size < ATOMIC_BYTES) continue;
-        disk d = {0};
-        for (size_t k = 0; k < i; k++) apply(&d, &log[k]);
-        apply(&d, &torn);
+        test_disk d = {0};
+        for (size_t k = 0; k < i; k++) test_disk_apply(&d, &log[k]);
+        test_disk_apply(&d, &torn);
         check_state(e, &d, false);
-        disk_free(&d);
+        test_disk_free(&d);
     }
 }
 
@@ -168,16 +68,16 @@ static void explore(explorer *e, const sdi_fault_op *log, size_t count, const ch
     for (size_t i = 0; i <= count; i++) {
         if (i < count && log[i].kind == SDI_OP_ATTACH) continue;
         test_context("%s: process dies before operation %zu of %zu", name, i, count);
-        disk d = {0};
-        for (size_t k = 0; k < i; k++) apply(&d, &log[k]);
+        test_disk d = {0};
+        for (size_t k = 0; k < i; k++) test_disk_apply(&d, &log[k]);
         check_state(e, &d, i == count);
-        disk_free(&d);
+        test_disk_free(&d);
         if (i < count && log[i].kind == SDI_OP_WRITE) explore_torn_write(e, log, i, name, random);
         for (size_t sample = 0; synced && sample < (test_exhaustive() ? 2000 : 40); sample++) {
             test_context("%s: power fails before operation %zu of %zu, sample %zu", name, i, count, sample);
-            lose_power(&d, log, i, random);
+            test_disk_lose_power(&d, log, i, random);
             check_state(e, &d, i == count);
-            disk_free(&d);
+            test_disk_free(&d);
         }
     }
 }

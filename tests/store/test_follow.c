@@ -11,7 +11,9 @@
 
 #include "builder.h"
 #include "check.h"
+#include "fault_os.h"
 #include "files.h"
+#include "store/store.h"
 #include "stores.h"
 
 typedef struct bench {
@@ -143,6 +145,63 @@ static void a_reader_moves_to_the_compacted_file(void **state) {
     simdrive_entry_release(&held);
     CHECK_OK(simdrive_close(reader));
     CHECK_OK(simdrive_close(writer));
+}
+
+/* The last thing that is written of a batch is a link within it, and of a first entry its first bytes: the file does
+ * not get longer. Readers who looked just before see it all the same. */
+static void what_is_completed_in_place_is_seen(void **state) {
+    bench *b = *state;
+    test_image image = {0};
+    for (uint64_t key = 1; key <= 5; key++) test_image_put(&image, key, "a payload of some bytes", 23);
+    for (size_t first = 0; first < 4; first++) {
+        for (unsigned opened_before = 0; opened_before < 2; opened_before++) {
+            test_context("completed at entry %zu, opened %s", first, opened_before ? "before" : "in between");
+            const test_record *record = &image.records[first];
+            size_t held = first == 0 ? 0 : record->end + SDI_PREV_FIELD;
+            test_image unfinished;
+            test_image_clone(&image, &unfinished);
+            if (first == 0)
+                memcpy(unfinished.bytes, sdi_first_write_mark, sizeof sdi_first_write_mark);
+            else
+                sdi_unpublished_prev(held, record->prev, unfinished.bytes + held);
+            test_file_put(b->path, image.bytes, record->prev);
+            simdrive_store *reader = opened_before ? test_open_read_only(b->path) : NULL;
+            test_file_append(b->path, unfinished.bytes + record->prev, image.size - record->prev);
+            if (!reader) reader = test_open_read_only(b->path);
+            for (unsigned i = 0; i < 3; i++) {
+                CHECK(!refreshed(reader));
+                CHECK_U64(first, simdrive_count(reader));
+            }
+            FILE *file = fopen(b->path, "r+b");
+            CHECK(file && fseek(file, (long)held, SEEK_SET) == 0);
+            CHECK(fwrite(image.bytes + held, 1, 8, file) == 8 && fclose(file) == 0);
+            CHECK(refreshed(reader));
+            test_check_shows(reader, &image);
+            CHECK(!refreshed(reader));
+            CHECK_OK(simdrive_close(reader));
+            test_image_free(&unfinished);
+        }
+    }
+    test_image_free(&image);
+}
+
+/* The maps of a generation are limited in number, and cannot always be made longer where they are. */
+static void a_reader_may_refresh_any_number_of_times(void **state) {
+    bench *b = *state;
+    test_context("many refreshes without growing maps");
+    enum { COUNT = 500 };
+    sdi_fault_os *faults = sdi_fault_os_create(); /* whose maps never grow */
+    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
+    simdrive_store *writer = test_open(b->path), *reader = NULL;
+    CHECK_OK(sdi_open_with_os(sdi_fault_os_table(faults), b->path, &options, &reader));
+    for (uint64_t i = 1; i <= COUNT; i++) {
+        write_number(writer, i, i);
+        CHECK(refreshed(reader));
+        check_number(reader, i, i);
+    }
+    CHECK_OK(simdrive_close(reader));
+    CHECK_OK(simdrive_close(writer));
+    sdi_fault_os_destroy(faults);
 }
 
 static void refresh_is_nothing_where_nothing_can_change(void **state) {
@@ -282,6 +341,8 @@ int main(void) {
         FOLLOW_TEST(a_reader_sees_what_was_written_after_refresh_only),
         FOLLOW_TEST(many_entries_at_once_are_followed),
         FOLLOW_TEST(a_reader_moves_to_the_compacted_file),
+        FOLLOW_TEST(what_is_completed_in_place_is_seen),
+        FOLLOW_TEST(a_reader_may_refresh_any_number_of_times),
         FOLLOW_TEST(refresh_is_nothing_where_nothing_can_change),
         FOLLOW_TEST(a_cut_or_missing_file_is_an_error),
         FOLLOW_TEST(readers_see_whole_batches_only),

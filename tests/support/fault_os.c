@@ -73,6 +73,7 @@ static const struct {
     [SDI_FAULT_WRITE_PIECES_AT] = {"write_pieces_at", true, true},
     [SDI_FAULT_TRUNCATE] = {"truncate", true, true},
     [SDI_FAULT_PUNCH_HOLE] = {"punch_hole", true, true},
+    [SDI_FAULT_NEXT_DATA] = {"next_data", true, false},
     [SDI_FAULT_SYNC] = {"sync", true, true},
     [SDI_FAULT_COPY_RANGE] = {"copy_range", true, true},
     [SDI_FAULT_COPY_ATTRIBUTES] = {"copy_attributes", true, true},
@@ -83,6 +84,7 @@ static const struct {
     [SDI_FAULT_SYNC_FOLDER_OF] = {"sync_folder_of", true, true},
     [SDI_FAULT_LIST_FOLDER_OF] = {"list_folder_of", true, false},
     [SDI_FAULT_MAP] = {"map", true, false},
+    [SDI_FAULT_WATCH_BEGIN] = {"watch_begin", true, false},
     [SDI_FAULT_CLOSE] = {"close", false, false},
     [SDI_FAULT_UNMAP] = {"unmap", false, false},
     [SDI_FAULT_ADVISE] = {"advise", false, false},
@@ -414,6 +416,15 @@ static simdrive_status fault_punch_hole(const sdi_os *os, sdi_file *opened, uint
     return judged.fails ? fail(judged) : status;
 }
 
+static simdrive_status fault_next_data(const sdi_os *os, sdi_file *opened, uint64_t offset, uint64_t *start,
+                                       uint64_t *end) {
+    sdi_fault_os *faults = faults_of(os);
+    fault_file *file = file_of(opened);
+    *start = *end = 0;
+    verdict judged = begin(faults, SDI_FAULT_NEXT_DATA, file->path);
+    return judged.fails ? fail(judged) : faults->native->next_data(faults->native, file->native, offset, start, end);
+}
+
 static simdrive_status fault_sync(const sdi_os *os, sdi_file *opened) {
     sdi_fault_os *faults = faults_of(os);
     fault_file *file = file_of(opened);
@@ -552,6 +563,23 @@ static void fault_advise(const sdi_os *os, const uint8_t *address, uint64_t size
     faults->native->advise(faults->native, address, size, advice);
 }
 
+/* --- the table: watches ---------------------------------------------------------------------------------------- */
+
+static simdrive_status fault_watch_begin(const sdi_os *os, const char *path, sdi_watch **out) {
+    sdi_fault_os *faults = faults_of(os);
+    *out = NULL;
+    verdict judged = begin(faults, SDI_FAULT_WATCH_BEGIN, path);
+    return judged.fails ? fail(judged) : faults->native->watch_begin(faults->native, path, out);
+}
+
+static void fault_watch_wait(const sdi_os *os, sdi_watch *watch, uint32_t timeout_ms) {
+    faults_of(os)->native->watch_wait(faults_of(os)->native, watch, timeout_ms);
+}
+
+static void fault_watch_end(const sdi_os *os, sdi_watch *watch) {
+    faults_of(os)->native->watch_end(faults_of(os)->native, watch);
+}
+
 /* --- the test's side ------------------------------------------------------------------------------------------- */
 
 sdi_fault_os *sdi_fault_os_create(void) {
@@ -578,6 +606,7 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .write_pieces_at = fault_write_pieces_at,
         .truncate = fault_truncate,
         .punch_hole = fault_punch_hole,
+        .next_data = fault_next_data,
         .sync = fault_sync,
         .copy_range = fault_copy_range,
         .copy_attributes = fault_copy_attributes,
@@ -591,6 +620,9 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .map_private = fault_map_private,
         .map_grow = fault_map_grow,
         .unmap = fault_unmap,
+        .watch_begin = fault_watch_begin,
+        .watch_wait = fault_watch_wait,
+        .watch_end = fault_watch_end,
         .advise = fault_advise,
     };
     return faults;

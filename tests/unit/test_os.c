@@ -336,6 +336,28 @@ static void a_lock_dies_with_its_process(void **state) {
     close(locked[1]);
 }
 
+/* Data is never said to be a hole; a hole may be said to be data. */
+static void data_is_found_behind_holes(void **state) {
+    (void)state;
+    enum { FAR = 1 << 20, STEP = 1 << 16 };
+    uint64_t start = 99, end = 99;
+    sdi_file *file = create("sparse");
+    CHECK_OK(os->next_data(os, file, 0, &start, &end));
+    CHECK(start == 0 && end == 0);
+    CHECK_OK(os->write_at(os, file, FAR, "data", 4));
+    CHECK_OK(os->truncate(os, file, 3 * FAR));
+    for (uint64_t offset = 0; offset < 4 * (uint64_t)FAR; offset += STEP) {
+        CHECK_OK(os->next_data(os, file, offset, &start, &end));
+        CHECK(end <= 3 * (uint64_t)FAR || offset >= 3 * (uint64_t)FAR);
+        if (offset >= 3 * (uint64_t)FAR) CHECK(start == 3 * (uint64_t)FAR && end == start);
+        if (offset <= FAR) CHECK(start <= FAR && end >= FAR + 4 && start >= offset);
+        if (offset > FAR && offset < 3 * (uint64_t)FAR) CHECK(start >= offset && start <= end);
+    }
+    CHECK_OK(os->next_data(os, file, UINT64_MAX, &start, &end));
+    CHECK(start == 3 * (uint64_t)FAR && end == start);
+    os->close(os, file);
+}
+
 #if defined(CAN_MISBEHAVE)
 static void lock_without_open_file_locks(void *user) {
     if (take_away(SYS_fcntl, F_OFD_SETLK, EINVAL)) check_lock(user);
@@ -1137,6 +1159,7 @@ int main(void) {
         ON_FOLDER(pieces_are_gathered_however_many_and_empty),
         ON_FOLDER(truncating_cuts_and_extends_with_zeros),
         ON_FOLDER(the_file_size_limit_is_an_error_and_not_a_signal),
+        ON_FOLDER(data_is_found_behind_holes),
         ON_FOLDER(ranges_are_copied_by_the_system_or_refused),
         ON_FOLDER(resolving_follows_links_to_the_real_name),
         ON_FOLDER(renaming_replaces),

@@ -19,7 +19,7 @@
 enum { FIRST_FREE_DESCRIPTOR = 3 }; /* 0, 1 and 2 are printed to by anyone: O1 */
 
 /* A host that closed its standard streams would otherwise print into the store. */
-static int leave_standard_descriptors(int fd) {
+int sdi_posix_leave_standard(int fd) {
     if (fd < 0 || fd >= FIRST_FREE_DESCRIPTOR) return fd;
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_DESCRIPTOR);
     int error = errno;
@@ -33,7 +33,7 @@ int sdi_posix_open(const char *path, int flags, mode_t mode) {
     do {
         fd = open(path, flags | O_CLOEXEC | O_NOCTTY, mode);
     } while (fd < 0 && errno == EINTR);
-    return leave_standard_descriptors(fd);
+    return sdi_posix_leave_standard(fd);
 }
 
 /* O_NONBLOCK keeps the open itself from waiting for the other end of a FIFO that took the name meanwhile. */

@@ -22,6 +22,7 @@ static const sdi_os native = {
     .write_pieces_at = sdi_posix_write_pieces_at,
     .truncate = sdi_posix_file_truncate,
     .punch_hole = sdi_posix_punch_hole,
+    .next_data = sdi_posix_next_data,
     .space = sdi_posix_file_space,
     .sync = sdi_posix_file_sync,
     .copy_range = sdi_posix_copy_range,
@@ -36,6 +37,9 @@ static const sdi_os native = {
     .map_private = sdi_posix_map_private,
     .map_grow = sdi_posix_map_grow,
     .unmap = sdi_posix_unmap,
+    .watch_begin = sdi_posix_watch_begin,
+    .watch_wait = sdi_posix_watch_wait,
+    .watch_end = sdi_posix_watch_end,
     .advise = sdi_posix_advise,
 };
 

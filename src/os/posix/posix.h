@@ -43,6 +43,8 @@ simdrive_status sdi_posix_error(int number);
 
 /* open(2) under O1, signals passed over. -1 and errno on failure. */
 int sdi_posix_open(const char *path, int flags, mode_t mode);
+/* Moves a descriptor that was just made out of the way of the standard ones (O1); -1 and errno are passed on. */
+int sdi_posix_leave_standard(int fd);
 /* Data to the medium: full_metadata asks for times and owners too, as folders need it. 0, or -1 and errno. */
 int sdi_posix_sync(int fd, bool full_metadata);
 /* ERROR_NO_SPACE when bytes up to `end` would pass the process's file size limit. The kernel would answer such a write
@@ -78,6 +80,9 @@ simdrive_status sdi_posix_write_pieces_at(const sdi_os *os, sdi_file *file, uint
 simdrive_status sdi_posix_copy_range(const sdi_os *os, sdi_file *from, uint64_t from_offset, sdi_file *to,
                                      uint64_t to_offset, uint64_t size, uint64_t *copied);
 
+/* extents.c */
+simdrive_status sdi_posix_next_data(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end);
+
 /* attributes.c */
 simdrive_status sdi_posix_copy_attributes(const sdi_os *os, sdi_file *from, sdi_file *to);
 
@@ -96,5 +101,10 @@ simdrive_status sdi_posix_map_private(const sdi_os *os, sdi_file *file, uint64_t
 simdrive_status sdi_posix_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
 void sdi_posix_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
 void sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
+
+/* watch.c */
+simdrive_status sdi_posix_watch_begin(const sdi_os *os, const char *path, sdi_watch **out);
+void sdi_posix_watch_wait(const sdi_os *os, sdi_watch *watch, uint32_t timeout_ms);
+void sdi_posix_watch_end(const sdi_os *os, sdi_watch *watch);
 
 #endif

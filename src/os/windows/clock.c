@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * clock.c — time that only goes forward, the number of processors, and numbers nobody else has had, on Windows.
+ * Nothing there tells one run of the machine from the next for certain.
  */
 #define _CRT_RAND_S
 #include <stdlib.h>
+#include <string.h>
 
 #include "os/windows/win.h"
 
@@ -16,6 +18,11 @@ uint64_t sdi_monotonic_ns(void) {
     uint64_t ticks = (uint64_t)now.QuadPart;
     uint64_t per_second = (uint64_t)frequency.QuadPart;
     return ticks / per_second * second + ticks % per_second * second / per_second;
+}
+
+bool sdi_boot_id(uint8_t id[SDI_BOOT_ID_BYTES]) {
+    memset(id, 0, SDI_BOOT_ID_BYTES);
+    return false;
 }
 
 unsigned sdi_processor_count(void) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * map.c — shared, read-only maps of files on Windows. None reaches beyond the file's end (O6).
+ * map.c — maps of files on Windows: shared and read-only, or private. None reaches beyond the file's end (O6).
  */
 #include "os/windows/win.h"
 
@@ -19,6 +19,18 @@ simdrive_status sdi_win_map(const sdi_os *os, sdi_file *file, uint64_t size, con
     *out = MapViewOfFile(section, FILE_MAP_READ, 0, 0, (SIZE_T)size);
     simdrive_status status = *out != NULL ? SIMDRIVE_OK : sdi_win_last_error();
     CloseHandle(section); /* the view keeps it */
+    return status;
+}
+
+simdrive_status sdi_win_map_private(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out) {
+    (void)os;
+    *out = NULL;
+    if (size > SIZE_MAX) return sdi_win_error(ERROR_NOT_ENOUGH_MEMORY);
+    HANDLE section = CreateFileMappingW(file->handle, NULL, PAGE_WRITECOPY, (DWORD)(size >> 32), (DWORD)size, NULL);
+    if (section == NULL) return sdi_win_last_error();
+    *out = MapViewOfFile(section, FILE_MAP_COPY, 0, 0, (SIZE_T)size);
+    simdrive_status status = *out != NULL ? SIMDRIVE_OK : sdi_win_last_error();
+    CloseHandle(section);
     return status;
 }
 

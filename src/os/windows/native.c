@@ -18,6 +18,7 @@ static const sdi_os native = {
     .claim_presence = sdi_win_claim_presence,
     .release_presence = sdi_win_nobody_is_present,
     .punch_hole = sdi_win_punch_hole,
+    .next_data = sdi_win_next_data,
     .space = sdi_win_file_space,
     .read_at = sdi_win_read_at,
     .write_at = sdi_win_write_at,
@@ -33,8 +34,12 @@ static const sdi_os native = {
     .sync_folder_of = sdi_win_sync_folder_of,
     .list_folder_of = sdi_win_list_folder_of,
     .map = sdi_win_map,
+    .map_private = sdi_win_map_private,
     .map_grow = sdi_win_map_grow,
     .unmap = sdi_win_unmap,
+    .watch_begin = sdi_win_watch_begin,
+    .watch_wait = sdi_win_watch_wait,
+    .watch_end = sdi_win_watch_end,
     .advise = sdi_win_advise,
 };
 

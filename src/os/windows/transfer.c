@@ -77,3 +77,14 @@ simdrive_status sdi_win_copy_range(const sdi_os *os, sdi_file *from, uint64_t fr
     sdi_set_os_error(0);
     return SIMDRIVE_ERROR_UNSUPPORTED;
 }
+
+/* Stores are not made sparse here, so all of the rest is data. */
+simdrive_status sdi_win_next_data(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end) {
+    sdi_file_info info;
+    *start = *end = 0;
+    simdrive_status status = sdi_win_file_info(os, file, &info);
+    if (status != SIMDRIVE_OK) return status;
+    *start = offset < info.size ? offset : info.size;
+    *end = info.size;
+    return SIMDRIVE_OK;
+}

@@ -57,6 +57,8 @@ simdrive_status sdi_win_write_pieces_at(const sdi_os *os, sdi_file *file, uint64
 simdrive_status sdi_win_copy_range(const sdi_os *os, sdi_file *from, uint64_t from_offset, sdi_file *to,
                                    uint64_t to_offset, uint64_t size, uint64_t *copied);
 
+simdrive_status sdi_win_next_data(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end);
+
 /* name.c */
 simdrive_status sdi_win_resolve(const sdi_os *os, const char *path, char **out);
 simdrive_status sdi_win_rename(const sdi_os *os, const char *from, const char *to);
@@ -68,8 +70,14 @@ simdrive_status sdi_win_list_folder_of(const sdi_os *os, const char *path,
 
 /* map.c */
 simdrive_status sdi_win_map(const sdi_os *os, sdi_file *file, uint64_t size, const uint8_t **out);
+simdrive_status sdi_win_map_private(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out);
 simdrive_status sdi_win_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
 void sdi_win_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
 void sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
+
+/* watch.c */
+simdrive_status sdi_win_watch_begin(const sdi_os *os, const char *path, sdi_watch **out);
+void sdi_win_watch_wait(const sdi_os *os, sdi_watch *watch, uint32_t timeout_ms);
+void sdi_win_watch_end(const sdi_os *os, sdi_watch *watch);
 
 #endif
