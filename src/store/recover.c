@@ -400,65 +400,6 @@ static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t l
     return SIMDRIVE_OK;
 }
 
-/* Whether an entry that ends at `tail` has its checksum when it begins behind the next tail below. */
-static simdrive_status can_be_mended(search_state *search, uint64_t tail, bool *answer) {
-    uint64_t end = tail - SDI_METADATA_SIZE, below = 0;
-    sdi_record mended;
-    bool before = search->tails_reclaimed;
-    if (search->mending || end > search->spare_steps) return SIMDRIVE_OK;
-    search->tails_reclaimed = search->mending = true;
-    simdrive_status status = find_tail(search, end, 0, &below);
-    search->tails_reclaimed = before;
-    search->mending = false;
-    search->spare_steps -= end - below;
-    if (status == SIMDRIVE_OK && below != 0 && sdi_decode_with_prev(search->file, end, below, &mended))
-        status = matches(search, &mended, answer);
-    return status;
-}
-
-/* Whether something that looks like an entry ends where the link leads, its own link being right or not. What seems to
- * be the first of the file may be any zeros, but a link that was found within a run leads nowhere else. */
-static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool in_run, bool *answer) {
-    sdi_record before;
-    *answer = false;
-    if (record->prev < SDI_ENTRY_MIN) return SIMDRIVE_OK;
-    if (sdi_decode(search->file, record->prev - SDI_METADATA_SIZE, &before)) {
-        bool first = in_run && (before.key_hash != 0 || before.checksum != 0);
-        *answer = (before.prev != 0 || first) && sdi_padding_is_zero(search->file, &before);
-        simdrive_status status = *answer ? SIMDRIVE_OK : matches(search, &before, answer);
-        if (status != SIMDRIVE_OK || *answer) return status;
-    }
-    return can_be_mended(search, record->prev, answer);
-}
-
-/* Whether an entry of a run that has not its checksum was reclaimed, as it seems, and its link holds. */
-static simdrive_status passes_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
-    *answer = sdi_has_reclaimed_page(search->file, record) && sdi_padding_is_zero(search->file, record) &&
-              !skips_entries(search->file, record);
-    return *answer ? leads_to_entry(search, record, true, answer) : SIMDRIVE_OK;
-}
-
-static bool may_look(search_state *search, const sdi_record *record, uint64_t *from, uint64_t *to) {
-    if (!sdi_reclaimable_range(record, from, to) || (*to - *from) / PAGE > search->spare_pages) return false;
-    search->spare_pages -= (*to - *from) / PAGE;
-    return true;
-}
-
-/* The same where a file may have been made to keep us busy. */
-static simdrive_status may_pass_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
-    uint64_t from, to;
-    *answer = false;
-    return may_look(search, record, &from, &to) ? passes_as_reclaimed(search, record, answer) : SIMDRIVE_OK;
-}
-
-/* Whether what looks like an entry, though not in its checksum, was reclaimed as a whole. */
-static simdrive_status is_reclaimed_tail(search_state *search, const sdi_record *record, bool *answer) {
-    uint64_t from, to;
-    *answer = may_look(search, record, &from, &to) && sdi_is_zero(search->file + from, to - from) &&
-              !skips_entries(search->file, record);
-    return *answer ? leads_to_entry(search, record, false, answer) : SIMDRIVE_OK;
-}
-
 /* A run followed down from its top. */
 typedef struct followed_run {
     uint64_t proven;   /* entries that have their checksums */
@@ -541,6 +482,67 @@ static simdrive_status is_passable(search_state *search, const sdi_record *upper
     *answer = false;
     simdrive_status status = other_predecessor(search, upper, &other);
     return status == SIMDRIVE_OK && !other ? only_payload_damaged(search, record, answer) : status;
+}
+
+/* Whether an entry that ends at `tail` has its checksum when it begins behind the next tail below. */
+static simdrive_status can_be_mended(search_state *search, uint64_t tail, bool *answer) {
+    uint64_t end = tail - SDI_METADATA_SIZE, below = 0;
+    sdi_record mended;
+    bool before = search->tails_reclaimed;
+    if (search->mending || end > search->spare_steps) return SIMDRIVE_OK;
+    search->tails_reclaimed = search->mending = true;
+    simdrive_status status = find_tail(search, end, 0, &below);
+    search->tails_reclaimed = before;
+    search->mending = false;
+    search->spare_steps -= end - below;
+    if (status == SIMDRIVE_OK && below != 0 && sdi_decode_with_prev(search->file, end, below, &mended))
+        status = matches(search, &mended, answer);
+    return status;
+}
+
+/* Whether something that looks like an entry ends where the link leads, its own link being right or not. A link of zeros
+ * may be any zeros; within a run it may be that of the first entry of the file, whose payload is damaged. */
+static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool in_run, bool *answer) {
+    sdi_record before;
+    *answer = false;
+    if (record->prev < SDI_ENTRY_MIN) return SIMDRIVE_OK;
+    if (sdi_decode(search->file, record->prev - SDI_METADATA_SIZE, &before)) {
+        simdrive_status status = SIMDRIVE_OK;
+        *answer = before.prev != 0 && sdi_padding_is_zero(search->file, &before);
+        if (!*answer) status = matches(search, &before, answer);
+        if (status == SIMDRIVE_OK && !*answer && before.prev == 0 && in_run)
+            status = is_first_entry(search, &before, answer);
+        if (status != SIMDRIVE_OK || *answer) return status;
+    }
+    return can_be_mended(search, record->prev, answer);
+}
+
+/* Whether an entry of a run that has not its checksum was reclaimed, as it seems, and its link holds. */
+static simdrive_status passes_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
+    *answer = sdi_has_reclaimed_page(search->file, record) && sdi_padding_is_zero(search->file, record) &&
+              !skips_entries(search->file, record);
+    return *answer ? leads_to_entry(search, record, true, answer) : SIMDRIVE_OK;
+}
+
+static bool may_look(search_state *search, const sdi_record *record, uint64_t *from, uint64_t *to) {
+    if (!sdi_reclaimable_range(record, from, to) || (*to - *from) / PAGE > search->spare_pages) return false;
+    search->spare_pages -= (*to - *from) / PAGE;
+    return true;
+}
+
+/* The same where a file may have been made to keep us busy. */
+static simdrive_status may_pass_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
+    uint64_t from, to;
+    *answer = false;
+    return may_look(search, record, &from, &to) ? passes_as_reclaimed(search, record, answer) : SIMDRIVE_OK;
+}
+
+/* Whether what looks like an entry, though not in its checksum, was reclaimed as a whole. */
+static simdrive_status is_reclaimed_tail(search_state *search, const sdi_record *record, bool *answer) {
+    uint64_t from, to;
+    *answer = may_look(search, record, &from, &to) && sdi_is_zero(search->file + from, to - from) &&
+              !skips_entries(search->file, record);
+    return *answer ? leads_to_entry(search, record, false, answer) : SIMDRIVE_OK;
 }
 
 /* Follows a run from `top`, whose entry is good. Reclaimed entries are passed by; with `collect`, damaged payloads too,
@@ -672,7 +674,8 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
         bool mendable = false;
         if (sdi_decode_with_prev(search->file, metadata, below, &record)) status = matches(search, &record, &mendable);
         if (status != SIMDRIVE_OK) return status;
-        if (!mendable) status = reclaimed_link_is_wrong(search, run->broken, &mendable);
+        if (!mendable) status = can_be_mended(search, run->broken, &mendable); /* behind a reclaimed entry */
+        if (status == SIMDRIVE_OK && !mendable) status = reclaimed_link_is_wrong(search, run->broken, &mendable);
         if (status != SIMDRIVE_OK) return status;
         if (mendable && !is_unpublished(search, run->broken, below)) return SIMDRIVE_OK; /* only its link is wrong */
         if (no_entry_between(below, run)) return SIMDRIVE_OK;

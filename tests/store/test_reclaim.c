@@ -405,7 +405,7 @@ static void check_honest(bench *b, uint8_t *bytes, size_t size) {
 }
 
 /* Every live value that can be read in spite of some damage can be read as well when there are reclaimed entries. */
-static void compare_damaged(bench *b, uint8_t *without, uint8_t *with, size_t size) {
+static void compare_damaged(bench *b, uint8_t *without, uint8_t *with, size_t size, bool one_entry) {
     sight plain, punched, whole;
     look(b->other, without, size, &plain);
     look(b->other, with, size, &punched);
@@ -414,15 +414,11 @@ static void compare_damaged(bench *b, uint8_t *without, uint8_t *with, size_t si
     /* A sector of zeros is taken for one that a crash has left, and what is above for unfinished, where no reclaimed
      * entry stands among it that says otherwise. Then writers are refused, and nothing is cut off. */
     if (plain.as_writer == SIMDRIVE_OK && plain.tail >= b->durable) CHECK_OK(punched.as_writer);
-    if (getenv("DBG")) for (size_t i = 0; i < b->image.count; i++) fprintf(stderr, "%zu: prev %zu start %zu end %zu key %llx %s%s\n", i, b->image.records[i].prev, b->image.records[i].start, b->image.records[i].end, (unsigned long long)b->image.records[i].key_hash, is_punched(b, i) ? "punched" : "", is_newest(&b->image, i) ? "newest" : "");
-    if (getenv("DBG")) fprintf(stderr, "plain %d %d tail %llu; punched %d %d tail %llu\n", plain.opened, plain.damage, (unsigned long long)plain.tail, punched.opened, punched.damage, (unsigned long long)punched.tail);
     for (uint64_t key = 0; key < KEYS && plain.opened == SIMDRIVE_OK; key++) {
-        if (getenv("DBG")) fprintf(stderr, "key %llx: plain %d %llu punched %d %llu whole %d %llu\n", (unsigned long long)test_key_hash(key), plain.keys[key], (unsigned long long)plain.sizes[key], punched.keys[key], (unsigned long long)punched.sizes[key], whole.keys[key], (unsigned long long)whole.sizes[key]);
-        if (getenv("DBG") && plain.keys[key] == 0 && punched.keys[key] != 0) test_file_put("/tmp/build-reclaim/bad.store", with, size);
         if (whole.keys[key] == SIMDRIVE_OK && same_value(&plain, &whole, key))
             CHECK(same_value(&punched, &whole, key));
-        /* An old value does not come back where damage was told. */
-        if (plain.keys[key] == SIMDRIVE_ERROR_CORRUPT) CHECK(punched.keys[key] == SIMDRIVE_ERROR_CORRUPT);
+        /* An old value does not come back where damage was told, unless neighbours were damaged with it. */
+        if (one_entry && plain.keys[key] == SIMDRIVE_ERROR_CORRUPT) CHECK(punched.keys[key] == SIMDRIVE_ERROR_CORRUPT);
     }
 }
 
@@ -486,7 +482,7 @@ static void compare_with(bench *b, damage_maker damage, test_random random) {
     if (damage == two_damages)
         check_honest(b, with, size);
     else
-        compare_damaged(b, without, with, size);
+        compare_damaged(b, without, with, size, damage == flip_in_metadata || damage == flip_in_payload);
     free(without);
     free(with);
 }
@@ -530,7 +526,7 @@ static void each_bit_of_each_link_may_flip(void **state) {
             size_t at = b.image.records[i].end + 8 + bit / 8;
             without[at] ^= (uint8_t)(1u << bit % 8);
             with[at] ^= (uint8_t)(1u << bit % 8);
-            compare_damaged(&b, without, with, b.image.size);
+            compare_damaged(&b, without, with, b.image.size, true);
             without[at] ^= (uint8_t)(1u << bit % 8);
             with[at] ^= (uint8_t)(1u << bit % 8);
         }
