@@ -40,4 +40,7 @@ void sdi_cli_interrupts_obey(void);
 bool sdi_cli_same_file(const char *a, const char *b);
 bool sdi_cli_remove_file(const char *path);
 
+/* What the file takes of the disk; 0 when nobody knows. */
+uint64_t sdi_cli_disk_bytes(const char *path);
+
 #endif

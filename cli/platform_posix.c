@@ -124,3 +124,9 @@ bool sdi_cli_same_file(const char *a, const char *b) {
 bool sdi_cli_remove_file(const char *path) {
     return unlink(path) == 0;
 }
+
+uint64_t sdi_cli_disk_bytes(const char *path) {
+    enum { BLOCK = 512 }; /* of st_blocks, whatever the file system's blocks are */
+    struct stat found;
+    return stat(path, &found) == 0 ? (uint64_t)found.st_blocks * BLOCK : 0;
+}

@@ -125,3 +125,9 @@ bool sdi_cli_remove_file(const char *path) {
     free(wide);
     return removed;
 }
+
+/* Reclaiming is not supported here, so nothing is ever reported of it. */
+uint64_t sdi_cli_disk_bytes(const char *path) {
+    (void)path;
+    return 0;
+}

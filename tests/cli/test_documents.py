@@ -7,7 +7,7 @@ import unittest
 
 from support import LIMIT_S, CliTest
 
-COMMANDS = ("read", "write", "copy", "move", "rename", "delete", "compact", "info", "metadata", "exists", "list",
+COMMANDS = ("read", "write", "copy", "move", "rename", "delete", "compact", "reclaim", "info", "metadata", "exists", "list",
             "import", "export", "verify", "salvage", "backup", "bench")
 
 
@@ -36,7 +36,7 @@ class Documents(CliTest):
     def test_json_members_of_the_help_are_printed(self):
         self.on_store("write", "key", "value")
         for command, operands in (("info", []), ("metadata", ["key"]), ("exists", ["key"]), ("verify", []),
-                                  ("compact", []), ("backup", ["copy"]), ("salvage", ["saved"]),
+                                  ("compact", []), ("reclaim", []), ("backup", ["copy"]), ("salvage", ["saved"]),
                                   ("import", [self.folder]), ("export", ["out"])):
             described = self.run_tool("help", command).decode().split("\nJSON:\n")[1].split("\nExamples:")[0]
             described = re.sub(r"\([^)]*\)", "", described, flags=re.DOTALL)
