@@ -732,9 +732,9 @@ SIMDRIVE_API void simdrive_compact_cancel(simdrive_store *store);
  *
  * Replaced payloads are not to be had again: history and changes tell them as `reclaimed`. ERROR_BUSY when entries,
  * iterators or sessions of this handle are held, or another handle, of this or another process, has the store open:
- * they might be looking at what would go. ERROR_UNSUPPORTED where holes cannot be punched, or readers of other processes
- * cannot be told (other systems than Linux). Programs that read the file without this library are never seen: none may
- * be looking at what was replaced.
+ * they might be looking at what would go. ERROR_UNSUPPORTED where holes cannot be punched, or other
+ * processes' readers cannot be told (systems other than Linux). Programs that read the file without this library are
+ * never seen: none may be looking at what was replaced.
  *
  * Reads and writes go on, and see nothing of it but short waits: reads once, at the beginning, usually for microseconds
  * and never for more than 50 ms, writes for up to 64 MiB of holes at a time. No compaction runs meanwhile (ERROR_BUSY).

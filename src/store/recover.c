@@ -500,8 +500,8 @@ static simdrive_status can_be_mended(search_state *search, uint64_t tail, bool *
     return status;
 }
 
-/* Whether something that looks like an entry ends where the link leads, its own link being right or not. A link of zeros
- * may be any zeros; within a run it may be that of the first entry of the file, whose payload is damaged. */
+/* Whether something that looks like an entry ends where the link leads, its own link being right or not. A link of
+ * zeros may be any zeros; within a run it may be that of the first entry of the file, whose payload is damaged. */
 static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool in_run, bool *answer) {
     sdi_record before;
     *answer = false;
@@ -517,11 +517,33 @@ static simdrive_status leads_to_entry(search_state *search, const sdi_record *re
     return can_be_mended(search, record->prev, answer);
 }
 
+/* Whether a valid chain ends within what an entry's link makes its payload. Chains of nested stores are not valid. */
+static simdrive_status covers_a_chain(search_state *search, const sdi_record *record, bool *answer) {
+    uint64_t steps = record->end - record->prev, within = record->end + 1;
+    bool before = search->tails_reclaimed;
+    simdrive_status status = SIMDRIVE_OK;
+    *answer = false;
+    if (steps > search->spare_steps) return SIMDRIVE_OK; /* a file made to keep us busy */
+    search->spare_steps -= steps;
+    search->tails_reclaimed = true;
+    while (status == SIMDRIVE_OK && within != 0 && !*answer) {
+        status = find_tail(search, within - 1, record->prev + 1, &within);
+        if (status == SIMDRIVE_OK && within != 0) status = judge_chain(search, within, answer);
+    }
+    search->tails_reclaimed = before;
+    return status;
+}
+
 /* Whether an entry of a run that has not its checksum was reclaimed, as it seems, and its link holds. */
 static simdrive_status passes_as_reclaimed(search_state *search, const sdi_record *record, bool *answer) {
+    bool covers = false;
     *answer = sdi_has_reclaimed_page(search->file, record) && sdi_padding_is_zero(search->file, record) &&
               !skips_entries(search->file, record);
-    return *answer ? leads_to_entry(search, record, true, answer) : SIMDRIVE_OK;
+    if (!*answer) return SIMDRIVE_OK;
+    simdrive_status status = covers_a_chain(search, record, &covers);
+    *answer = false;
+    if (status == SIMDRIVE_OK && !covers) status = leads_to_entry(search, record, true, answer);
+    return status;
 }
 
 static bool may_look(search_state *search, const sdi_record *record, uint64_t *from, uint64_t *to) {

@@ -440,7 +440,8 @@ simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *re
 bool sdi_reclaimable_range(const sdi_record *record, uint64_t *from, uint64_t *to);
 
 /* Whether the payload lacks pages that were given back: at least one of its whole pages is zero, and the checksum, of
- * either kind, does not match. Of a stale entry it means that there is no damage; a live one is damaged all the same. */
+ * either kind, does not match. Of a stale entry it means that there is no damage; a live one is
+ * damaged all the same. */
 bool sdi_is_reclaimed(const uint8_t *file, const sdi_record *record);
 /* The same, for who has seen that the checksum does not match. */
 bool sdi_has_reclaimed_page(const uint8_t *file, const sdi_record *record);

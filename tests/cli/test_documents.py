@@ -7,8 +7,8 @@ import unittest
 
 from support import LIMIT_S, CliTest
 
-COMMANDS = ("read", "write", "copy", "move", "rename", "delete", "compact", "reclaim", "info", "metadata", "exists", "list",
-            "import", "export", "verify", "salvage", "backup", "bench")
+COMMANDS = ("read", "write", "copy", "move", "rename", "delete", "compact", "reclaim", "info", "metadata", "exists",
+            "list", "import", "export", "verify", "salvage", "backup", "bench")
 
 
 class Documents(CliTest):

@@ -451,7 +451,8 @@ static void lose_a_sector(bench *b, test_random *random, uint8_t *bytes, size_t 
 }
 
 static void cut_the_last_entry(bench *b, test_random *random, uint8_t *bytes, size_t *size) {
-    *size = b->image.size - (size_t)test_random_below(random, b->image.size - b->image.records[b->image.count - 1].prev);
+    size_t last = b->image.size - b->image.records[b->image.count - 1].prev;
+    *size = b->image.size - (size_t)test_random_below(random, last);
     (void)bytes;
 }
 
