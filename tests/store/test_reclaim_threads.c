@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * test_reclaim_threads.c — reclaiming again and again beside threads that read, iterate, verify and write at full
- * speed: nobody ever sees a byte that was not written, nobody misses a key, and now and then it succeeds.
+ * speed: nobody ever sees a byte that was not written, and nobody misses a key. It may be refused each time, as the
+ * machine will have it; when they have stopped it is not.
  */
 #include "support/stores.h"
 
@@ -100,7 +101,7 @@ static void readers_at_full_speed_see_no_hole(void **state) {
     for (size_t i = 0; i < READERS; i++) CHECK(pthread_create(&threads[i], NULL, reader, &b) == 0);
     CHECK(pthread_create(&threads[READERS], NULL, verifier, &b) == 0);
     CHECK(pthread_create(&threads[READERS + 1], NULL, writer, &b) == 0);
-    for (size_t i = 0; i < RECLAIMS || done == 0; i++) {
+    for (size_t i = 0; i < RECLAIMS; i++) {
         uint64_t reclaimed;
         simdrive_status status = simdrive_reclaim(b.store, NULL, &reclaimed);
         if (status == SIMDRIVE_ERROR_UNSUPPORTED) exit(SKIPPED);
@@ -111,9 +112,9 @@ static void readers_at_full_speed_see_no_hole(void **state) {
     }
     atomic_store(&b.stop, true);
     for (size_t i = 0; i < READERS + 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK(total > 0 && atomic_load(&b.reads) > 0);
-    print_message("%llu of at least %d reclaims, %llu reads\n", (unsigned long long)done, RECLAIMS,
-                  (unsigned long long)atomic_load(&b.reads));
+    print_message("%llu of %d reclaims, %llu bytes, %llu reads\n", (unsigned long long)done, RECLAIMS,
+                  (unsigned long long)total, (unsigned long long)atomic_load(&b.reads));
+    CHECK_OK(simdrive_reclaim(b.store, NULL, NULL));
     read_all(&b);
     CHECK_OK(simdrive_verify(b.store, NULL, NULL, NULL, NULL));
     CHECK_OK(simdrive_close(b.store));
