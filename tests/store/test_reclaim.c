@@ -316,6 +316,7 @@ static void a_reading_process_is_left_alone(void **state) {
     CHECK(child >= 0);
     if (child == 0) {
         test_become_child();
+        close(p.to_child[1]); /* so that it ends when its parent does */
         a_reading_process(&p);
         _exit(0);
     }

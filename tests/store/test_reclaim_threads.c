@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * test_reclaim_threads.c — reclaiming again and again beside threads that read, iterate, verify and write at full
- * speed: nobody ever sees a byte that was not written, and nobody misses a key. It may be refused each time, as the
- * machine will have it; when they have stopped it is not.
+ * test_reclaim_threads.c — reclaiming again and again beside threads that read, iterate, verify and write: nobody ever
+ * sees a byte that was not written, and nobody misses a key. A reclaim may be refused each time, as the machine will
+ * have it; when the threads have stopped it is not.
  */
 #include "support/stores.h"
 
@@ -55,11 +55,20 @@ static void read_all(bench *b) {
     simdrive_iterator_close(iterator);
 }
 
+/* As long as a read takes: who holds something nearly all the time is never found without. */
+static void rest(uint64_t *scratch, uint64_t turn) {
+    make_value(scratch, turn % KEYS, turn);
+    for (unsigned i = 0; i < 4; i++) check_value(turn % KEYS, scratch, SIZE);
+    sdi_thread_yield();
+}
+
 static void *reader(void *user) {
     bench *b = user;
+    uint64_t scratch[SIZE / 8];
     for (uint64_t turn = 0; !atomic_load(&b->stop); turn++) {
         read_one(b, turn % KEYS);
         if (turn % 64 == 0) read_all(b);
+        rest(scratch, turn);
         atomic_fetch_add(&b->reads, 1);
     }
     return NULL;
@@ -86,7 +95,7 @@ static void *writer(void *user) {
     return NULL;
 }
 
-static void readers_at_full_speed_see_no_hole(void **state) {
+static void busy_readers_see_no_hole(void **state) {
     (void)state;
     test_context("reclaim beside readers, a verification and a writer");
     char path[TEST_PATH_MAX];
@@ -123,7 +132,7 @@ static void readers_at_full_speed_see_no_hole(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(readers_at_full_speed_see_no_hole),
+        cmocka_unit_test(busy_readers_see_no_hole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
