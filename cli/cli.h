@@ -42,6 +42,7 @@ sdi_cli_exit sdi_cli_move(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_rename(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_delete(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_compact(const sdi_cli *cli);
+sdi_cli_exit sdi_cli_reclaim(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_info(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_stats(const sdi_cli *cli);
 sdi_cli_exit sdi_cli_metadata(const sdi_cli *cli);

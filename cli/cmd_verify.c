@@ -14,6 +14,7 @@ static void report_json(const sdi_cli *cli, const sdi_cli_findings *findings, co
     sdi_cli_json_text(&json, "file", cli->store_path);
     sdi_cli_json_bool(&json, "ok", ok);
     sdi_cli_findings_json(&json, findings, report);
+    sdi_cli_json_number(&json, "reclaimed", report->entries_reclaimed);
     sdi_cli_json_object_end(&json);
     sdi_cli_json_line_end(&json);
 }
@@ -24,6 +25,8 @@ static void report_text(const sdi_cli *cli, const sdi_cli_findings *findings, co
         sdi_cli_print("damaged tail: %" PRIu64 " bytes behind the last complete entry\n", report->damaged_tail_bytes);
     }
     if (cli->options.verbosity < 0) return;
+    if (report->entries_reclaimed > 0)
+        sdi_cli_print("reclaimed: %" PRIu64 " replaced entries, which is no damage\n", report->entries_reclaimed);
     sdi_cli_print("%s: %" PRIu64 " entries, %" PRIu64 " bytes checked, %zu damaged\n", ok ? "ok" : "damaged",
                   report->entries_checked, report->bytes_checked, findings->count);
 }

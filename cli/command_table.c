@@ -34,7 +34,7 @@ const sdi_cli_exit_text sdi_cli_exit_table[] = {
     {SDI_CLI_USAGE, "wrong usage; nothing was done"},
     {SDI_CLI_IO, "input or output error; also, without a message, when a pipe was closed by its reader"},
     {SDI_CLI_DAMAGED, "damaged, or not a store"},
-    {SDI_CLI_LOCKED, "locked: another process has the store open for writing"},
+    {SDI_CLI_LOCKED, "locked: another process has the store open for writing, or, of reclaim, for reading"},
     {SDI_CLI_STALE, "an offset that was given is none of the store, or no longer: it was compacted"},
 };
 const size_t sdi_cli_exit_count = sizeof sdi_cli_exit_table / sizeof sdi_cli_exit_table[0];
@@ -144,6 +144,20 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .run = sdi_cli_compact,
         .examples = {{"simdrive cache.store compact", "shrink the file"},
                      {"simdrive cache.store compact --if-stale 30", "for a daily job: only where it pays"}},
+    },
+    {
+        .name = "reclaim",
+        .operands = "",
+        .summary = "give back the disk space of large replaced and deleted values in place",
+        .description =
+            "Holes are punched into the file where whole pages (4 KiB) of such values are. Its length and all offsets "
+            "stay. Nothing is copied and no free space is needed, unlike compact, which gives back all the rest too. "
+            "Refused with exit status 5 while another process has the store open, also for reading. Programs that are "
+            "not simdrive and have mapped the file cannot be seen.",
+        .json = "One object: \"file\", \"reclaimed_bytes\", \"disk_bytes_before\", \"disk_bytes\", \"file_size\".",
+        .options = BAR_OPTIONS | SDI_CLI_BIT(SYNC) | SDI_CLI_BIT(JSON),
+        .run = sdi_cli_reclaim,
+        .examples = {{"simdrive images.store reclaim", "when there is no room for compact"}},
     },
     {
         .name = "info",
@@ -316,8 +330,8 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .description =
             "Links, padding and checksums of all entries, live and replaced. The exit status is 4 when something is "
             "damaged. Bytes behind the last complete entry, as a broken-off write leaves them, are reported and are no "
-            "damage: opening passes over them.",
-        .json = "One object: \"file\", \"ok\", " FINDINGS_JSON ".",
+            "damage: opening passes over them. Neither are replaced values whose space was given back by reclaim.",
+        .json = "One object: \"file\", \"ok\", " FINDINGS_JSON ", \"reclaimed\" (a count).",
         .options = BAR_OPTIONS | SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_verify,
         .examples = {{"simdrive data.store verify && echo intact", "check a store"},

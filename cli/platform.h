@@ -51,4 +51,7 @@ FILE *sdi_cli_create_file(const char *path);
 /* Closes it; before that, with `sync`, makes bytes and name durable. False and errno when anything of it failed. */
 bool sdi_cli_finish_file(FILE *file, const char *path, bool sync);
 
+/* What the file takes of the disk; 0 when nobody knows. */
+uint64_t sdi_cli_disk_bytes(const char *path);
+
 #endif

@@ -166,3 +166,9 @@ bool sdi_cli_finish_file(FILE *file, const char *path, bool sync) {
     errno = os_error;
     return done && (!sync || sync_folder_of(path));
 }
+
+uint64_t sdi_cli_disk_bytes(const char *path) {
+    enum { BLOCK = 512 }; /* of st_blocks, whatever the file system's blocks are */
+    struct stat found;
+    return stat(path, &found) == 0 ? (uint64_t)found.st_blocks * BLOCK : 0;
+}

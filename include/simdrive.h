@@ -42,7 +42,8 @@
  *     power may leave part of what was not synced yet.
  *   - An entry, once acquired, keeps its bytes valid until it is released, whatever happens to the
  *     store in the meantime: overwritten, deleted, compacted, closed, in any thread.
- *   - Reading a key takes no lock, and readers never wait for writers, nor for compaction. Iterating and visiting
+ *   - Reading a key takes no lock, and readers never wait for writers, nor for compaction, and but a moment for
+ *     simdrive_reclaim() (section 12). Iterating and visiting
  *     take a lock for a moment, when they meet keys that have changed since they began.
  *   - One writer: a second attempt to open a store for writing, in this or another process, fails at
  *     once with SIMDRIVE_ERROR_LOCKED. The lock goes with the process that holds it.
@@ -740,8 +741,15 @@ SIMDRIVE_API void simdrive_compact_cancel(simdrive_store *store);
  *   reclaimed_bytes  by how much the file takes less of the disk; may be NULL.
  *
  * Replaced payloads are not to be had again: history and changes tell them as `reclaimed`. ERROR_BUSY when entries,
- * iterators or sessions of this handle are held, or another process has the store open: they might be looking at what
- * would go. ERROR_UNSUPPORTED where holes cannot be punched. */
+ * iterators or sessions of this handle are held, or another handle, of this or another process, has the store open:
+ * they might be looking at what would go. ERROR_UNSUPPORTED where holes cannot be punched, or other
+ * processes' readers cannot be told (systems other than Linux). Programs that read the file without this library are
+ * never seen: none may be looking at what was replaced.
+ *
+ * Reads and writes go on, and see nothing of it but short waits: reads once, at the beginning, usually for microseconds
+ * and never for more than 50 ms, writes for up to 64 MiB of holes at a time. No compaction runs meanwhile (ERROR_BUSY).
+ * When it ends early, since a reader came (ERROR_BUSY), it was cancelled or the system refused, what was given back
+ * until then is told in `reclaimed_bytes`; nothing that can be read has changed. */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_reclaim(simdrive_store *store,
                                                                   const simdrive_work_options *options,
                                                                   uint64_t *reclaimed_bytes);

@@ -29,8 +29,9 @@
 
 enum {
     GROUP = 256,              /* entries looked up in the index together */
-    REST_MS = 50,             /* for each slot of pins to be seen without one */
-    PAUSE_MS = 20,            /* for all of them to be without one at once */
+    REST_MS = 100,            /* for each slot of pins to be seen without one; readers do not notice */
+    PAUSE_MS = 50,            /* for all of them to be without one at once, while new pins wait */
+    LOOKS = 256,              /* between two turns that are given to others: a reader rests for an instant only */
     TURN_MS = 1,              /* between two slices, for those who wait */
     SLICE_BYTES = 16 << 20,   /* punched at most, unless one entry is larger, */
     SLICE_HOLES = 1024        /* in so many holes */
@@ -65,7 +66,9 @@ static uint64_t deadline(unsigned ms) {
 /* Whether each slot's word is `wanted` at some time before the deadline, not all at the same time. */
 static bool each_slot_becomes(const sdi_generation *generation, uint64_t wanted, uint64_t until) {
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
+        unsigned looks = 0;
         while (atomic_load_explicit(&generation->pins[i].word, memory_order_acquire) != wanted) {
+            if (++looks % LOOKS != 0) continue;
             if (sdi_monotonic_ns() > until) return false;
             sdi_thread_yield();
         }

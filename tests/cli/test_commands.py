@@ -200,6 +200,26 @@ class Reports(CliTest):
         self.assertEqual(self.on_store("list"), b"")
         self.assertEqual(self.on_store("list", "--json"), b"")
 
+    def test_reclaim_gives_disk_space_back_in_place(self):
+        value = random.Random(2).randbytes(1 << 20)
+        for key in "abca":
+            self.on_store("write", key, stdin=value)
+        self.on_store("write", "b", "short")
+        size = os.path.getsize(self.store)
+        before = os.stat(self.store).st_blocks * 512
+        found = self.json_of("reclaim")
+        after = os.stat(self.store).st_blocks * 512
+        self.assertEqual((found["file"], found["file_size"], os.path.getsize(self.store)), (self.store, size, size))
+        self.assertEqual((found["disk_bytes_before"], found["disk_bytes"]), (before, after))
+        self.assertEqual(found["reclaimed_bytes"], before - after)
+        self.assertGreater(before - after, (1 << 20) - 8192)  # of b; the first entry stays
+        self.assertEqual(self.on_store("read", "a"), value)
+        self.assertEqual(self.on_store("read", "b"), b"short")
+        verified = self.json_of("verify")
+        self.assertEqual((verified["ok"], verified["reclaimed"]), (True, 1))
+        self.assertIn(b"reclaimed: 1 replaced", self.on_store("verify"))
+        self.assertTrue(self.on_store("reclaim").startswith(b"0 bytes reclaimed, "))
+
     def test_verify_of_a_whole_store(self):
         self.on_store("write", "a", "value")
         self.on_store("write", "a", "value")

@@ -7,8 +7,8 @@ import unittest
 
 from support import LIMIT_S, CliTest
 
-COMMANDS = ("read", "write", "copy", "move", "rename", "delete", "compact", "info", "stats", "metadata", "exists",
-            "list", "history", "watch", "import", "export", "verify", "salvage", "backup", "bench")
+COMMANDS = ("read", "write", "copy", "move", "rename", "delete", "compact", "reclaim", "info", "stats", "metadata",
+            "exists", "list", "history", "watch", "import", "export", "verify", "salvage", "backup", "bench")
 
 
 class Documents(CliTest):
@@ -36,7 +36,8 @@ class Documents(CliTest):
     def test_json_members_of_the_help_are_printed(self):
         self.on_store("write", "key", "value")
         for command, operands in (("info", []), ("stats", []), ("metadata", ["key"]), ("exists", ["key"]),
-                                  ("verify", []), ("compact", []), ("backup", ["copy"]), ("salvage", ["saved"]),
+                                  ("verify", []), ("compact", []), ("reclaim", []), ("backup", ["copy"]),
+                                  ("salvage", ["saved"]),
                                   ("import", [self.folder]), ("export", ["out"])):
             described = self.run_tool("help", command).decode().split("\nJSON:\n")[1].split("\nExamples:")[0]
             described = re.sub(r"\([^)]*\)", "", described, flags=re.DOTALL)

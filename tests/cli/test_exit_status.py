@@ -10,7 +10,7 @@ from support import DONE, IO, LIMIT_S, LOCKED, NOT_FOUND, TOOL, USAGE, CliTest, 
 
 READING = (["read", "k"], ["info"], ["metadata", "k"], ["exists", "k"], ["list"], ["verify"], ["export", "out"],
            ["salvage", "out"], ["backup", "out"])
-CHANGING = (["delete", "k"], ["compact"], ["rename", "a", "b"], ["move", "k", "t.store"])
+CHANGING = (["delete", "k"], ["compact"], ["reclaim"], ["rename", "a", "b"], ["move", "k", "t.store"])
 
 
 def obey_interrupts():

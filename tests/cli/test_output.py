@@ -80,7 +80,7 @@ class Terminals(CliTest):
         with open(self.path("tree/file"), "wb") as file:
             file.write(b"x" * 2_000_000)
         runs = {"import": ["tree"], "export": ["out"], "verify": [], "backup": ["copy.store"],
-                "salvage": ["saved.store"], "compact": [], "bench": ["--entries", "100"]}
+                "salvage": ["saved.store"], "compact": [], "reclaim": [], "bench": ["--entries", "100"]}
         for command, operands in runs.items():
             store = "bench.store" if command == "bench" else self.store
             status, shown, _ = run_on_terminal([store, command, *operands], "stderr", cwd=self.folder)

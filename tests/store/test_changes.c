@@ -491,25 +491,22 @@ static void damaged_stores_deliver_what_can_be_reached(void **state) {
 static void reclaimed_payloads_are_told_from_damage(void **state) {
     bench *b = *state;
     enum { LARGE = 20000 };
-    uint8_t *large = test_alloc(LARGE), zeros[4096] = {0};
+    uint8_t *large = test_alloc(LARGE);
     test_image image = {0};
     test_random random = test_random_begin(2300);
     test_random_fill(&random, large, LARGE);
-    test_context("payloads of zeros");
+    test_context("reclaimed payloads");
     test_image_put(&image, 9, "first", 5);
     test_image_put(&image, 1, large, LARGE); /* replaced */
     test_image_put(&image, 2, large, LARGE); /* live */
     test_image_put(&image, 1, large, 100);
     test_image_put(&image, 3, large, 100); /* replaced: has no whole page */
     test_image_put(&image, 3, "last", 4);
-    size_t page1 = (image.records[1].start + 4095) / 4096 * 4096, page2 = (image.records[2].start + 4095) / 4096 * 4096;
     for (unsigned live = 0; live < 3; live++) {
         test_image punched;
         test_image_clone(&image, &punched);
-        for (size_t page = page1; page + 4096 <= image.records[1].end; page += 4096)
-            memcpy(punched.bytes + page, zeros, 4096);
-        for (size_t page = page2; live == 1 && page + 4096 <= image.records[2].end; page += 4096)
-            memcpy(punched.bytes + page, zeros, 4096);
+        test_reclaim_record(punched.bytes, &image.records[1]);
+        if (live == 1) test_reclaim_record(punched.bytes, &image.records[2]);
         if (live == 2) memset(punched.bytes + image.records[4].start, 0, 100);
         test_file_put(b->path, punched.bytes, punched.size);
         simdrive_store *store = test_open_read_only(b->path);

@@ -48,7 +48,7 @@ static void check_versions(simdrive_store *store, const test_image *image, size_
         CHECK(revision.operation == (record->tombstone ? SIMDRIVE_DELETE : SIMDRIVE_PUT));
         CHECK(revision.live == (first && !record->tombstone));
         CHECK_U64(record->tail, revision.offset);
-        CHECK_U64(record->checksum, revision.checksum);
+        if (i != reclaimed) CHECK_U64(record->checksum, revision.checksum);
         CHECK(revision.corrupt == (i == corrupt) && revision.reclaimed == (i == reclaimed));
         CHECK_U64(record->tombstone ? 0 : test_record_size(record), revision.payload.size);
         bool has_data = !record->tombstone && i != corrupt && i != reclaimed;
@@ -142,18 +142,18 @@ static void damaged_and_reclaimed_versions_are_told(void **state) {
     for (unsigned i = 0; i < 3; i++) test_image_put(&image, 1, large, LARGE);
     test_image_put(&image, 9, "last", 4);
     for (size_t i = 1; i <= 3; i++) {
-        for (unsigned zeros = 0; zeros < 2; zeros++) {
-            test_context("entry %zu, %s", i, zeros ? "pages of zeros" : "damaged");
+        static const char *const kinds[] = {"a bit", "a page of zeros", "reclaimed"};
+        for (unsigned kind = 0; kind < 3; kind++) {
+            test_context("entry %zu, %s", i, kinds[kind]);
             test_image changed;
             test_image_clone(&image, &changed);
             size_t page = (image.records[i].start + 4095) / 4096 * 4096;
-            if (zeros)
-                for (; page + 4096 <= image.records[i].end; page += 4096) memset(changed.bytes + page, 0, 4096);
-            else
-                changed.bytes[page] ^= 1;
+            if (kind == 0) changed.bytes[page] ^= 1;
+            if (kind == 1) memset(changed.bytes + page, 0, 4096);
+            if (kind == 2) test_reclaim_record(changed.bytes, &changed.records[i]);
             test_file_put(b->path, changed.bytes, changed.size);
             simdrive_store *store = test_open_read_only(b->path);
-            bool reclaimed = zeros && i < 3; /* the last of them is live */
+            bool reclaimed = kind == 2 && i < 3; /* the last of them is live */
             check_versions(store, &changed, image.count, 1, reclaimed ? SIZE_MAX : i, reclaimed ? i : SIZE_MAX);
             CHECK_OK(simdrive_close(store));
             test_image_free(&changed);

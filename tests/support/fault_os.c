@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PLAN_MAX = 8 };
+enum { PLAN_MAX = 8, PAGE = 4096 };
 
 /* What the store holds as an sdi_file of this table. */
 typedef struct fault_file {
@@ -409,6 +409,7 @@ static simdrive_status fault_punch_hole(const sdi_os *os, sdi_file *opened, uint
     fault_file *file = file_of(opened);
     verdict judged = begin(faults, SDI_FAULT_PUNCH_HOLE, file->path);
     uint64_t part = bytes_let_through(judged, size);
+    if (part < size) part -= part % PAGE; /* no system leaves less */
     begin_change(faults, file);
     simdrive_status status = faults->native->punch_hole(faults->native, file->native, offset, part);
     if (status == SIMDRIVE_OK) log_bytes(faults, file, offset, part);

@@ -6,6 +6,11 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
+#include "kernel/kernel.h"
+
+enum { PAGE = 4096, SECTOR = 512, CHECKSUM_FIELD = 16 };
+
 simdrive_store *test_open(const char *path) {
     simdrive_store *store = NULL;
     CHECK_OK(simdrive_open(path, NULL, &store));
@@ -41,6 +46,20 @@ simdrive_status test_source_read(void *user, void *buffer, size_t capacity, size
     source->given += size;
     *produced = size;
     return SIMDRIVE_OK;
+}
+
+static size_t first_page(const test_record *record) {
+    return (record->start + PAGE - 1) / PAGE * PAGE;
+}
+
+bool test_can_be_reclaimed(const test_record *record) {
+    return first_page(record) + PAGE <= record->end && (record->end + CHECKSUM_FIELD) % SECTOR <= SECTOR - 4;
+}
+
+void test_reclaim_record(uint8_t *file, const test_record *record) {
+    memset(file + first_page(record), 0, record->end / PAGE * PAGE - first_page(record));
+    uint32_t crc = sdi_crc(SDI_CRC32C, 0, file + record->start, test_record_size(record));
+    sdi_store32(file + record->end + CHECKSUM_FIELD, crc ^ UINT32_C(0x6D65C1A2));
 }
 
 void test_check_file(const char *path, const test_image *image) {

@@ -29,6 +29,10 @@ typedef struct test_source {
 
 simdrive_status test_source_read(void *user, void *buffer, size_t capacity, size_t *produced);
 
+/* Whether a stale entry gives its whole pages back when asked to, and how its bytes in `file` are then. */
+bool test_can_be_reclaimed(const test_record *record);
+void test_reclaim_record(uint8_t *file, const test_record *record);
+
 /* The file at `path`, opened anew for reading, shows exactly the image and passes verification. */
 void test_check_file(const char *path, const test_image *image);
 
