@@ -715,9 +715,9 @@ static simdrive_status build_index(const uint8_t *file, uint64_t tail, const sdi
         sdi_record record;
         if (position < SDI_ENTRY_MIN || !sdi_decode(file, position - SDI_METADATA_SIZE, &record)) return SIMDRIVE_OK;
         bool must_match = position == tail || record.prev == 0;
-        bool intact = (!must_match && record.end < checked_from) || sdi_checksum_matches(file, &record, kind, &kind);
-        bool reclaimed = !intact && sdi_is_reclaimed(file, &record);
-        if (!intact && !reclaimed) {
+        bool looked_at = must_match || record.end >= checked_from;
+        bool reclaimed = looked_at && sdi_is_reclaimed(file, &record); /* first: no need to read through its holes */
+        if (looked_at && !reclaimed && !sdi_checksum_matches(file, &record, kind, &kind)) {
             if (must_match) return SIMDRIVE_OK;
             if (sdi_fits_other_alignment(file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
             simdrive_status status = push_corrupt(&out->damage, record.end);
