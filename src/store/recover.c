@@ -43,6 +43,7 @@ enum {
     SECTOR = 512,          /* what a disk writes as a whole */
     PAGE = 4096,           /* of a hole */
     RECLAIMED_LOOKS = 16,  /* how often, on average, a page may be looked at to see whether it was given back, */
+    PROOFS = 8,            /* how often, on average, an offset may be looked at for the links of reclaimed entries */
     FREE_LOOKS = 1 << 16,  /* besides so many looks */
     SKIPPED_TRIES = 64,    /* candidates for an entry that a link leads past */
     SAMPLE = 1000,         /* entries from which the number of all is estimated */
@@ -195,9 +196,10 @@ typedef struct search_state {
     verdict_map verdicts;
     uint64_t candidates;   /* plausible tails whose checksum was tried */
     uint64_t spare_steps;  /* offsets that may be looked at a second time, to tell a link from a payload */
+    uint64_t spare_proofs; /* the same, to see whether the links of reclaimed entries hold */
     uint64_t spare_pages;  /* that may be looked at to see whether a payload was given back */
     bool tails_reclaimed;  /* find_tail() takes reclaimed entries too */
-    bool mending;          /* within can_be_mended(), which must not lead to itself */
+    bool mending;          /* within next_tail_below(), which must not lead to itself */
     sdi_damage_map damage; /* runs, repairs and corrupt entries as collected so far */
     uint64_t *reclaimed;   /* ends of entries passed over as reclaimed */
     size_t reclaimed_count;
@@ -484,37 +486,57 @@ static simdrive_status is_passable(search_state *search, const sdi_record *upper
     return status == SIMDRIVE_OK && !other ? only_payload_damaged(search, record, answer) : status;
 }
 
-/* Whether an entry that ends at `tail` has its checksum when it begins behind the next tail below. */
-static simdrive_status can_be_mended(search_state *search, uint64_t tail, bool *answer) {
-    uint64_t end = tail - SDI_METADATA_SIZE, below = 0;
-    sdi_record mended;
+/* The next tail below the metadata of what ends at `tail`, a reclaimed entry's too; 0 when there is none. */
+static simdrive_status next_tail_below(search_state *search, uint64_t tail, uint64_t *below) {
+    uint64_t end = tail - SDI_METADATA_SIZE;
     bool before = search->tails_reclaimed;
-    if (search->mending || end > search->spare_steps) return SIMDRIVE_OK;
+    *below = 0;
+    if (search->mending || end > search->spare_proofs) return SIMDRIVE_OK; /* a file made to keep us busy */
     search->tails_reclaimed = search->mending = true;
-    simdrive_status status = find_tail(search, end, 0, &below);
+    simdrive_status status = find_tail(search, end, 0, below);
     search->tails_reclaimed = before;
     search->mending = false;
-    search->spare_steps -= end - below;
-    if (status == SIMDRIVE_OK && below != 0 && sdi_decode_with_prev(search->file, end, below, &mended))
-        status = matches(search, &mended, answer);
+    search->spare_proofs -= end - *below;
     return status;
 }
 
-/* Whether something that looks like an entry ends where the link leads, its own link being right or not. A link of
- * zeros may be any zeros; within a run it may be that of the first entry of the file, whose payload is damaged. */
+/* Whether what ends at `tail` has its checksum when it begins behind `below`. */
+static simdrive_status fits_behind(search_state *search, uint64_t tail, uint64_t below, bool *answer) {
+    sdi_record mended;
+    *answer = false;
+    if (below == 0 || !sdi_decode_with_prev(search->file, tail - SDI_METADATA_SIZE, below, &mended))
+        return SIMDRIVE_OK;
+    return matches(search, &mended, answer);
+}
+
+/* Whether an entry's link of zeros makes it the first of the file. One that is not sure is not. */
+static simdrive_status is_surely_first(search_state *search, const sdi_record *record, bool *answer) {
+    *answer = false;
+    if (record->prev != 0 || record->end > search->spare_steps || (record->key_hash == 0 && record->checksum == 0))
+        return SIMDRIVE_OK;
+    return is_first_entry(search, record, answer);
+}
+
+/* Whether something that looks like an entry ends where the link leads: well formed, or with its checksum, or damaged
+ * in its link, or in what a link cannot be seen to be right by, as a tombstone's byte is; within a run also the first
+ * entry of the file, whose payload is damaged. */
 static simdrive_status leads_to_entry(search_state *search, const sdi_record *record, bool in_run, bool *answer) {
+    simdrive_status status = SIMDRIVE_OK;
     sdi_record before;
+    uint64_t below;
     *answer = false;
     if (record->prev < SDI_ENTRY_MIN) return SIMDRIVE_OK;
-    if (sdi_decode(search->file, record->prev - SDI_METADATA_SIZE, &before)) {
-        simdrive_status status = SIMDRIVE_OK;
+    uint64_t end = record->prev - SDI_METADATA_SIZE;
+    if (sdi_decode(search->file, end, &before)) {
         *answer = before.prev != 0 && sdi_padding_is_zero(search->file, &before);
         if (!*answer) status = matches(search, &before, answer);
-        if (status == SIMDRIVE_OK && !*answer && before.prev == 0 && in_run)
-            status = is_first_entry(search, &before, answer);
+        if (status == SIMDRIVE_OK && !*answer && in_run) status = is_surely_first(search, &before, answer);
         if (status != SIMDRIVE_OK || *answer) return status;
     }
-    return can_be_mended(search, record->prev, answer);
+    status = next_tail_below(search, record->prev, &below);
+    if (status != SIMDRIVE_OK || below == 0) return status;
+    *answer = sdi_load64(search->file + end + SDI_PREV_FIELD) == below;
+    return *answer ? SIMDRIVE_OK : fits_behind(search, record->prev, below, answer);
 }
 
 /* Whether a valid chain ends within what an entry's link makes its payload. Chains of nested stores are not valid. */
@@ -523,8 +545,8 @@ static simdrive_status covers_a_chain(search_state *search, const sdi_record *re
     bool before = search->tails_reclaimed;
     simdrive_status status = SIMDRIVE_OK;
     *answer = false;
-    if (steps > search->spare_steps) return SIMDRIVE_OK; /* a file made to keep us busy */
-    search->spare_steps -= steps;
+    if (steps > search->spare_proofs) return SIMDRIVE_OK; /* a file made to keep us busy */
+    search->spare_proofs -= steps;
     search->tails_reclaimed = true;
     while (status == SIMDRIVE_OK && within != 0 && !*answer) {
         status = find_tail(search, within - 1, record->prev + 1, &within);
@@ -696,7 +718,9 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
         bool mendable = false;
         if (sdi_decode_with_prev(search->file, metadata, below, &record)) status = matches(search, &record, &mendable);
         if (status != SIMDRIVE_OK) return status;
-        if (!mendable) status = can_be_mended(search, run->broken, &mendable); /* behind a reclaimed entry */
+        if (!mendable) status = next_tail_below(search, run->broken, &next); /* that of a reclaimed entry, too */
+        if (status == SIMDRIVE_OK && !mendable) status = fits_behind(search, run->broken, next, &mendable);
+        next = below;
         if (status == SIMDRIVE_OK && !mendable) status = reclaimed_link_is_wrong(search, run->broken, &mendable);
         if (status != SIMDRIVE_OK) return status;
         if (mendable && !is_unpublished(search, run->broken, below)) return SIMDRIVE_OK; /* only its link is wrong */
@@ -993,7 +1017,11 @@ static bool is_of_other_alignment(const uint8_t *file, uint64_t size) {
 
 static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
                                        sdi_recovery *out) {
-    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size,
+    search_state search = {.file = file,
+                           .size = size,
+                           .kind = options->likely,
+                           .spare_steps = 2 * size,
+                           .spare_proofs = PROOFS * size,
                            .spare_pages = RECLAIMED_LOOKS * (size / PAGE) + FREE_LOOKS};
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
