@@ -500,12 +500,11 @@ static simdrive_status next_tail_below(search_state *search, uint64_t tail, uint
     return status;
 }
 
-/* Whether what ends at `tail` has its checksum when it begins behind `below`. */
+/* Whether what ends at `tail` has its checksum when it begins behind `below`, or, with 0, at the file's start. */
 static simdrive_status fits_behind(search_state *search, uint64_t tail, uint64_t below, bool *answer) {
     sdi_record mended;
     *answer = false;
-    if (below == 0 || !sdi_decode_with_prev(search->file, tail - SDI_METADATA_SIZE, below, &mended))
-        return SIMDRIVE_OK;
+    if (!sdi_decode_with_prev(search->file, tail - SDI_METADATA_SIZE, below, &mended)) return SIMDRIVE_OK;
     return matches(search, &mended, answer);
 }
 
@@ -534,8 +533,8 @@ static simdrive_status leads_to_entry(search_state *search, const sdi_record *re
         if (status != SIMDRIVE_OK || *answer) return status;
     }
     status = next_tail_below(search, record->prev, &below);
-    if (status != SIMDRIVE_OK || below == 0) return status;
-    *answer = sdi_load64(search->file + end + SDI_PREV_FIELD) == below;
+    if (status != SIMDRIVE_OK) return status;
+    *answer = below != 0 && sdi_load64(search->file + end + SDI_PREV_FIELD) == below;
     return *answer ? SIMDRIVE_OK : fits_behind(search, record->prev, below, answer);
 }
 
