@@ -17,7 +17,8 @@
  *   1  Map the file privately, check header, records and chain. Pages that nobody writes to are shared by all
  *      processes.
  *   2  Find the store's tail: its length, or, for a reader beside a writer at work, as a refresh does until it is its
- *      length. Entries between `tail` and there must be linked to it and have their checksums.
+ *      length. Entries between `tail` and there must be linked to it, and the last ones of the store, at least
+ *      those and some thousands, must have their checksums, as far back as any opening looks at them.
  *   3  Put the entries between `low` and `tail` again, for the image was made while they were written; then those
  *      behind `tail`, which count.
  *   Whatever is not as it should be ends the attempt. A segment that is found wrong later is made again (image.h).
@@ -46,6 +47,7 @@
 enum {
     HEADER_PAGE = 4096,
     CHAIN_ENTRIES = 64,     /* whose metadata is in the digest */
+    CHECKED_ENTRIES = 1 << 15, /* whose checksums are looked at: some milliseconds */
     PUT_GROUP = 256,
     SLOW_ENTRIES = 1 << 19, /* as many to walk over take some 20 ms, far more when they are not in memory */
     FAR_ENTRIES = 1 << 12,  /* the same for entries that are far apart, each a page of its own to read */
@@ -147,30 +149,33 @@ static simdrive_status recall(const uint8_t *base, uint64_t tail, sdi_recall_vis
 }
 
 /* Step 2: the store's tail, and the entries between; false when they are not all right. */
+static bool last_entries_are_right(simdrive_store *store, const uint8_t *file, uint64_t tail, size_t at_least) {
+    uint64_t window = tail > SDI_CHECK_WINDOW ? tail - SDI_CHECK_WINDOW : 0, position = tail;
+    size_t count = at_least > CHECKED_ENTRIES ? at_least : CHECKED_ENTRIES;
+    sdi_crc_kind kind = store->checksum;
+    for (size_t i = 0; i < count && position != 0; i++) {
+        sdi_record record;
+        if (position < SDI_ENTRY_MIN || !sdi_decode(file, position - SDI_METADATA_SIZE, &record)) return false;
+        if (i > 0 && record.end < window) break;
+        bool reclaimed = i > 0 && sdi_is_reclaimed(file, &record);
+        if (!reclaimed && !sdi_checksum_matches(file, &record, kind, &kind)) return false;
+        if (i == 0) store->checksum = kind;
+        position = record.prev;
+    }
+    return true;
+}
+
 static bool find_added(sdi_generation *generation, uint64_t from, uint64_t size, uint64_t *tail, sdi_added *added) {
     simdrive_store *store = generation->store;
     const uint8_t *file = sdi_base(generation);
-    sdi_crc_kind kind = store->checksum;
-    sdi_record record;
     *tail = size;
     if (sdi_collect_added(file, size, from, added) != SIMDRIVE_OK) {
         added->count = 0;
         if (!store->options.read_only) return false;
-        if (sdi_recover_added(file, from, size, kind, tail) != SIMDRIVE_OK) return false;
+        if (sdi_recover_added(file, from, size, store->checksum, tail) != SIMDRIVE_OK) return false;
         if (sdi_collect_added(file, *tail, from, added) != SIMDRIVE_OK) return false;
     }
-    uint64_t window = *tail > SDI_CHECK_WINDOW ? *tail - SDI_CHECK_WINDOW : 0;
-    for (size_t i = 0; i < added->count; i++) {
-        if (!sdi_decode(file, added->ends[i], &record)) return false;
-        bool must_match = i == 0 || record.end >= window;
-        if (must_match && !sdi_checksum_matches(file, &record, kind, &kind)) return false;
-        if (i == 0) store->checksum = kind;
-    }
-    if (added->count > 0) return true;
-    if (!sdi_decode(file, *tail - SDI_METADATA_SIZE, &record)) return false;
-    if (!sdi_checksum_matches(file, &record, kind, &kind)) return false;
-    store->checksum = kind;
-    return true;
+    return last_entries_are_right(store, file, *tail, added->count);
 }
 
 /* Step 3, first half. */
