@@ -48,6 +48,7 @@ static simdrive_store *open_new(const bench_config *config, const char *name, si
 {
     simdrive_store *store = NULL;
     simdrive_open_options options = {.struct_size = sizeof options, .must_create = true, .sync = sync};
+    options.saved_index = SIMDRIVE_SAVED_INDEX_OFF; /* O1-saved looks at that */
     char *path = bench_new_path(config, name);
     require_ok(simdrive_open(path, &options, &store), "creating a store");
     free(path);
@@ -58,6 +59,7 @@ static simdrive_store *open_filled(const bench_config *config)
 {
     simdrive_store *store = NULL;
     simdrive_open_options options = {.struct_size = sizeof options, .must_exist = true};
+    options.saved_index = SIMDRIVE_SAVED_INDEX_OFF;
     char *path = bench_path(config, "w1.store");
     bench_read_file(path);
     require_ok(simdrive_open(path, &options, &store), "opening the store that W1 leaves");
@@ -548,13 +550,11 @@ static void r5b_batch_readers_and_writer(const bench_config *config)
 
 /* ----- Opening, compaction ----- */
 
-static void o1_open(const bench_config *config)
+static void measure_opening(const bench_config *config, const char *path, const simdrive_open_options *options)
 {
-    char *path = bench_path(config, "w1.store");
-    bench_read_file(path);
     simdrive_store *store = NULL;
     uint64_t anonymous_before = bench_memory("RssAnon");
-    require_ok(simdrive_open(path, NULL, &store), "open");
+    require_ok(simdrive_open(path, options, &store), "open");
     uint64_t anonymous = bench_memory("RssAnon") - anonymous_before;
     uint64_t beyond_file = bench_memory("VmHWM") - bench_memory("RssFile");
     bench_report("memory", "bytes/key", (double)anonymous / (double)entry_count(config));
@@ -563,11 +563,38 @@ static void o1_open(const bench_config *config)
     double times[passes];
     for (size_t i = 0; i < passes; i++) {
         double began = bench_now_seconds();
-        require_ok(simdrive_open(path, NULL, &store), "open");
+        require_ok(simdrive_open(path, options, &store), "open");
         times[i] = (bench_now_seconds() - began) * 1e3;
         simdrive_close(store);
     }
     bench_report("time", "ms", bench_median(times, passes));
+}
+
+static void o1_open(const bench_config *config)
+{
+    const simdrive_open_options options = {.struct_size = sizeof options, .saved_index = SIMDRIVE_SAVED_INDEX_OFF};
+    char *path = bench_path(config, "w1.store");
+    bench_read_file(path);
+    measure_opening(config, path, &options);
+    free(path);
+}
+
+static void o1_open_with_saved_index(const bench_config *config)
+{
+    simdrive_open_options options = {.struct_size = sizeof options, .saved_index = SIMDRIVE_SAVED_INDEX_ALWAYS};
+    char *path = bench_path(config, "w1.store"), *index = bench_path(config, "w1.store.index");
+    simdrive_store *store = NULL;
+    remove(index);
+    require_ok(simdrive_open(path, &options, &store), "open");
+    double began = bench_now_seconds();
+    require_ok(simdrive_close(store), "saving the index");
+    bench_report("saving", "ms", (bench_now_seconds() - began) * 1e3);
+    bench_read_file(path);
+    options.saved_index = SIMDRIVE_SAVED_INDEX_AUTO;
+    options.read_only = true;
+    measure_opening(config, path, &options);
+    remove(index);
+    free(index);
     free(path);
 }
 
@@ -674,6 +701,9 @@ static void c2_pauses(const bench_config *config)
     bench_report("writes", "entries/s", (double)meanwhile * 1e3 / (times[0] + times[1] + times[2]));
     report_latencies("meanwhile", &writer.latencies);
     bench_report("time", "ms", bench_median(times, passes));
+    simdrive_statistics statistics = {.struct_size = sizeof statistics};
+    require_ok(simdrive_get_statistics(writer.store, &statistics), "statistics");
+    bench_report("longest turn", "us", (double)statistics.compaction_pause_max_ns / 1e3);
     bench_require(simdrive_count(writer.store) == count, "keeping what is live");
     simdrive_close(writer.store);
     bench_keys_free(&keys);
@@ -702,6 +732,7 @@ int main(int argc, char **argv)
         {"R5", r5_readers_and_writer},
         {"R5-batch", r5b_batch_readers_and_writer},
         {"O1", o1_open},
+        {"O1-saved", o1_open_with_saved_index},
         {"C1", c1_compaction},
         {"C2", c2_pauses},
     };

@@ -28,7 +28,10 @@ static void tell_damage(const sdi_cli *cli, simdrive_store *store, const char *p
 }
 
 sdi_cli_exit sdi_cli_open_reading(const sdi_cli *cli, const char *path, simdrive_store **out) {
-    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true, .at_offset = cli->options.at};
+    simdrive_open_options options = {.struct_size = sizeof options,
+                                     .read_only = true,
+                                     .at_offset = cli->options.at,
+                                     .saved_index = cli->options.saved_index};
     simdrive_status status = simdrive_open(path, &options, out);
     if (status == SIMDRIVE_ERROR_STALE_OFFSET)
         return sdi_cli_fail(status, "open '%s' as it was at %" PRIu64, path, cli->options.at);
@@ -41,6 +44,7 @@ static simdrive_open_options writing_options(const sdi_cli *cli, simdrive_sync_p
     return (simdrive_open_options){
         .struct_size = sizeof(simdrive_open_options),
         .checksum = cli->options.checksum,
+        .saved_index = cli->options.saved_index,
         .sync = cli->options.sync ? SIMDRIVE_SYNC_COMMIT : policy,
     };
 }

@@ -39,6 +39,9 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_AT] = {NULL, "at", "OFFSET", NULL, "show the store as it was when its tail was OFFSET"},
     [SDI_CLI_OPTION_IF_STALE] = {NULL, "if-stale", "PERCENT", NULL,
                                  "only when the file would get smaller by at least PERCENT, 1 to 100"},
+    [SDI_CLI_OPTION_SAVED_INDEX] = {NULL, "saved-index", "MODE", "auto off always",
+                                    "the index beside the store: auto (default), off (neither used nor saved), or "
+                                    "always (saved by every command that writes)"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {
@@ -95,6 +98,18 @@ static bool set_number(const sdi_cli_option *option, const char *argument, uint6
     return false;
 }
 
+static bool set_saved_index(const char *argument, sdi_cli_options *options) {
+    static const char *const modes[] = {[SIMDRIVE_SAVED_INDEX_AUTO] = "auto",
+                                        [SIMDRIVE_SAVED_INDEX_OFF] = "off",
+                                        [SIMDRIVE_SAVED_INDEX_ALWAYS] = "always"};
+    for (unsigned i = 0; i < sizeof modes / sizeof *modes; i++) {
+        options->saved_index = (simdrive_saved_index)i;
+        if (strcmp(argument, modes[i]) == 0) return true;
+    }
+    sdi_cli_usage_error(NULL, "--saved-index '%s' is no mode; give auto, off or always", argument);
+    return false;
+}
+
 static bool set_checksum(const char *argument, sdi_cli_options *options) {
     if (strcmp(argument, "crc32c") == 0) {
         options->checksum = SIMDRIVE_CHECKSUM_CRC32C;
@@ -148,6 +163,7 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_TIMEOUT: return set_number(option, argument, UINT32_MAX, &options->timeout_ms);
     case SDI_CLI_OPTION_NO_WAIT: options->no_wait = true; break;
     case SDI_CLI_OPTION_AT: return set_number(option, argument, UINT64_MAX, &options->at);
+    case SDI_CLI_OPTION_SAVED_INDEX: return set_saved_index(argument, options);
     case SDI_CLI_OPTION_IF_STALE: return set_percent(option, argument, &options->if_stale);
     case SDI_CLI_OPTION_COUNT: break;
     }

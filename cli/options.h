@@ -37,6 +37,7 @@ typedef enum sdi_cli_option_id {
     SDI_CLI_OPTION_NO_WAIT,
     SDI_CLI_OPTION_AT,
     SDI_CLI_OPTION_IF_STALE,
+    SDI_CLI_OPTION_SAVED_INDEX,
     SDI_CLI_OPTION_COUNT
 } sdi_cli_option_id;
 
@@ -44,7 +45,7 @@ typedef enum sdi_cli_option_id {
 
 /* Options that every command takes. */
 #define SDI_CLI_COMMON_OPTIONS                                                                                        \
-    (SDI_CLI_BIT(HELP) | SDI_CLI_BIT(VERSION) | SDI_CLI_BIT(QUIET) | SDI_CLI_BIT(VERBOSE))
+    (SDI_CLI_BIT(HELP) | SDI_CLI_BIT(VERSION) | SDI_CLI_BIT(QUIET) | SDI_CLI_BIT(VERBOSE) | SDI_CLI_BIT(SAVED_INDEX))
 
 typedef struct sdi_cli_option {
     const char *short_name; /* one letter, or NULL */
@@ -84,6 +85,7 @@ typedef struct sdi_cli_options {
     bool no_wait;
     uint64_t at;            /* 0 when not given */
     unsigned if_stale;      /* percent; 0 when not given */
+    simdrive_saved_index saved_index;
 } sdi_cli_options;
 
 /* Splits `arguments` (without the program's name) into options and operands; `operands` has room for all of them. On

@@ -10,7 +10,7 @@ import unittest
 
 from pages import page, tool
 
-A_FIGURE = re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{8,}\b|[0-9][0-9.,:+\-TZ]*")
+A_FIGURE = re.compile(r"\b(?:[0-9]+:)?(?=[0-9a-f]*[0-9])[0-9a-f]{8,}\b|[0-9][0-9.,:+\-TZ]*")
 FAILS = re.compile(r"^\[exit status (\d+)\]$")
 
 

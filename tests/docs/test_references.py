@@ -75,11 +75,12 @@ class References(unittest.TestCase):
         header = read("include/simdrive.h")
         statuses = {"SIMDRIVE_" + name for name in re.findall(r"^    X\((\w+),", header, flags=re.MULTILINE)}
         options = set(re.findall(r"SIMDRIVE_[A-Z_]+", sources("CMakeLists.txt") + sources("tests/support/*.c")))
+        metrics = {"simdrive_" + name for name in re.findall(r",\s+\"(\w+)\",\s+\"", read("src/store/metrics.c"))}
 
         def find(page):
             for span in page.code_spans():
                 for name in re.findall(r"\b(?:simdrive|SIMDRIVE)_\w+", span):
-                    known = re.search(r"\b%s\b" % name, header) or name in statuses | options
+                    known = re.search(r"\b%s\b" % name, header) or name in statuses | options | metrics
                     if not known:
                         yield "`%s` is not in the header" % name
 
