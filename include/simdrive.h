@@ -290,7 +290,11 @@ typedef enum simdrive_damage {
  * ERROR_NOT_A_FILE, ERROR_PERMISSION, ERROR_NO_MEMORY, ERROR_IO.
  *
  * Cost: one look at each entry's metadata, newest to oldest, and the checksums of the last 64 MiB. Time in
- * proportion to the file's bytes when the tail is damaged. Memory: 10 to 16 bytes for each key. */
+ * proportion to the file's bytes when the tail is damaged. Memory: 10 to 16 bytes for each key.
+ *
+ * With a saved index: a few milliseconds at most. Then only the last entries are looked at, some thousands of them and
+ * those written after the index was saved. A damaged link or checksum before them is not noticed, and may give wrong
+ * bytes of its entry, where checksums are not asked for (`check_on_read`, simdrive_entry_is_valid()). */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_open(const char *path,
                                                                const simdrive_open_options *options,
                                                                simdrive_store **out);

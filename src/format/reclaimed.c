@@ -11,8 +11,8 @@ bool sdi_reclaimable_range(const sdi_record *record, uint64_t *from, uint64_t *t
     return !record->tombstone && record->prev != 0 && *from < *to && mark % SECTOR <= SECTOR - MARK_BYTES;
 }
 
-/* A checksum of zeros alone is that of nothing, moved on by their number: for all bits are inverted at the beginning and
- * at the end. */
+/* A checksum of zeros alone is that of nothing, moved on by their number: for all bits are inverted at the beginning
+ * and at the end. */
 static uint32_t crc_of_zeros(uint64_t size) {
     return ~sdi_crc_combine(SDI_CRC32C, UINT32_MAX, 0, size);
 }

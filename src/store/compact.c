@@ -13,9 +13,10 @@
  *   5  The writer's place is taken in turns with the writers. In each turn a slice is copied while they wait, larger
  *      than what they have written since the last. Between two turns a little more is copied, and now and then synced.
  *   6  In the turn in which all that is left fits into the slice, and little is not synced yet, it is copied and
- *      synced, and the new file is renamed over the store (links resolved). The sync has to be in the turn: when the name leads to the new file, all that a
- *      crash must not lose has to be in it. A damaged tail, which would be gone with the old file, is moved aside as
- *      before a first write. From here on writers and new readers find the new generation.
+ *      synced, and the new file is renamed over the store (links resolved). The sync has to be in the turn: when the
+ *      name leads to the new file, all that a crash must not lose has to be in it. A damaged tail, which would be gone
+ *      with the old file, is moved aside as before a first write. From here on writers and new readers find the new
+ *      generation.
  *   7  Outside of the place the folder is synced. A crash until then may bring the old file back, with all that was
  *      durable when it was replaced. Whoever makes something durable before that is done syncs the folder himself
  *      (`folder_unsynced`). The old generation goes with its last pin, and that is not in a turn either: taking down a

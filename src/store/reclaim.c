@@ -9,12 +9,12 @@
  *   3  From then on whoever pins finds entries that are live at T or newer. Who walks over stale ones all the same sees
  *      `reclaiming` = T, which is set before pins are let in again, and takes their payloads for gone
  *      (sdi_stale_payload_is_gone).
- *   4  The chain is walked down from T, and entries that were stale at T are gathered. When there are enough for a slice,
- *      the marks of all of them are written, and synced; then their pages are punched.
+ *   4  The chain is walked down from T, and entries that were stale at T are gathered. When there are enough for a
+ *      slice, the marks of all of them are written, and synced; then their pages are punched.
  *
- * For each slice the writer's place is taken and the readers' presence claimed anew; between them others get their turn.
- * A reader that has opened the file meanwhile ends the work: ERROR_BUSY, and what was given back until then is told.
- * Figures are taken within the slices, so that appends between them do not count.
+ * For each slice the writer's place is taken and the readers' presence claimed anew; between them others get their
+ * turn. A reader that has opened the file meanwhile ends the work: ERROR_BUSY, and what was given back until then is
+ * told. Figures are taken within the slices, so that appends between them do not count.
  *
  * Invariants
  *   R1  Marked is only what was stale at a durable tail, punched only what is marked and synced: a crash leaves each

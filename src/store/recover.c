@@ -23,8 +23,8 @@
  *      tail found tells what was damaged: the link of the last good entry, the link of the entry where it breaks, or
  *      more of it. Links are mended, the rest is remembered as corrupt.
  *
- * An entry that was reclaimed (reclaimed.h) proves itself like any other. Only when it turns out to be the newest of its
- * key, for what had replaced it is lost, it counts as corrupt: it has no payload to give.
+ * An entry that was reclaimed (reclaimed.h) proves itself like any other. Only when it turns out to be the newest of
+ * its key, for what had replaced it is lost, it counts as corrupt: it has no payload to give.
  *
  * Time is linear in the file's size whatever the bytes are: a chain's verdict is remembered for each tail on it, so
  * that no entry is walked twice (verdicts); and when the payloads whose checksums are asked for add up to more than

@@ -453,7 +453,8 @@ void sdi_saved_index_end(simdrive_store *store) {
     if (saved->thread_started) sdi_thread_join(&saved->thread);
     saved->thread_started = false;
     if (!may_save(store, generation)) return;
-    uint64_t saved_tail = atomic_load_explicit(&store->stats.index_saved_tail, memory_order_relaxed), tail = sdi_tail(generation);
+    uint64_t saved_tail = atomic_load_explicit(&store->stats.index_saved_tail, memory_order_relaxed);
+    uint64_t tail = sdi_tail(generation);
     bool always = store->options.saved_index == SIMDRIVE_SAVED_INDEX_ALWAYS;
     bool slow = is_slow(sdi_entries_in_file(generation) - saved->entries, tail - saved_tail);
     if (tail > 0 && (always ? tail != saved_tail : slow)) save(store);

@@ -4,11 +4,10 @@
  *
  * The writer changes groups of keys, each group in one atomic batch, deletes whole groups too, streams single large
  * values, and compacts now and then. In memory that the processes share it notes which version of a group it begins to
- * write, and which has been acknowledged. The parent kills it at a random moment; the next writer checks, before it goes
- * on, that each group is at a version between the two, as a whole. Readers refresh all the time and check that each
- * group is whole, has the bytes of its version, is never older than what was acknowledged before the refresh nor than
- * what they saw before, and that entries they hold keep their bytes.
- */
+ * write, and which has been acknowledged. The parent kills it at a random moment; the next writer checks, before it
+ * goes on, that each group is at a version between the two, as a whole. Readers refresh all the time and check that
+ * each group is whole, has the bytes of its version, is never older than what was acknowledged before the refresh nor
+ * than what they saw before, and that entries they hold keep their bytes. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -300,7 +299,8 @@ static void readers_beside_a_writer_that_is_killed(void **state) {
     CHECK_OK(simdrive_verify(store, NULL, NULL, NULL, NULL));
     CHECK_OK(simdrive_close(store));
     printf("%llu kills, %llu writes, %llu compactions, %llu looks\n", (unsigned long long)kills,
-           (unsigned long long)atomic_load(&b->shared->writes), (unsigned long long)atomic_load(&b->shared->compactions),
+           (unsigned long long)atomic_load(&b->shared->writes),
+           (unsigned long long)atomic_load(&b->shared->compactions),
            (unsigned long long)atomic_load(&b->shared->looks));
 }
 
