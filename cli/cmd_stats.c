@@ -14,7 +14,7 @@
 #include "opening.h"
 #include "output.h"
 
-enum { HUMAN_SIZE = 32 };
+enum { HUMAN_SIZE = 64 };
 
 typedef enum member_kind { BYTES, COUNT, NANOSECONDS, FLAG, DAMAGE, STATUS, LATENCY } member_kind;
 

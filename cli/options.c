@@ -40,8 +40,7 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_IF_STALE] = {NULL, "if-stale", "PERCENT", NULL,
                                  "only when the file would get smaller by at least PERCENT, 1 to 100"},
     [SDI_CLI_OPTION_SAVED_INDEX] = {NULL, "saved-index", "MODE", "auto off always",
-                                    "the index beside the store: auto (default), off (neither used nor saved), or "
-                                    "always (saved by every command that writes)"},
+                                    "the index beside the store: auto (default), off, or always saved"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {

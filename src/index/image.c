@@ -84,7 +84,7 @@ static uint32_t copy_slots(const sdi_slot *segment, size_t slots, uint64_t *copy
 static bool copy_is_of_one_moment(const sdi_slot *segment, size_t slots, const uint64_t *copy) {
     bool same = true;
     for (size_t i = 0; i < slots; i++)
-        same &= copy[i] != 0 || atomic_load_explicit(&segment[i], memory_order_relaxed) == 0;
+        same &= copy[i] != 0 || atomic_load_explicit(&segment[i], memory_order_acquire) == 0;
     return same;
 }
 
@@ -105,7 +105,6 @@ static simdrive_status copy_segment(saver *s, uint32_t u, image_record *record) 
         const sdi_slot *segment = sdi_word_segment(word);
         uint32_t keys = copy_slots(segment, slots, s->copy);
         if (!copy_is_of_one_moment(segment, slots, s->copy)) continue;
-        atomic_thread_fence(memory_order_acquire);
         if (root != atomic_load_explicit(&s->index->root, memory_order_acquire) ||
             word != atomic_load_explicit(word_at, memory_order_acquire))
             continue;
