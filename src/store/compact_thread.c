@@ -34,9 +34,13 @@ void sdi_compaction_join(simdrive_store *store) {
     struct sdi_compaction *compaction = &store->compaction;
     sdi_mutex_lock(&store->mutex);
     bool made = compaction->thread_made;
-    compaction->thread_made = compaction->thread_known = false;
+    compaction->thread_made = false;
     sdi_mutex_unlock(&store->mutex);
     if (made) sdi_thread_join(&compaction->thread);
+    /* Not before: it may not have looked yet, and would wait for ever. */
+    sdi_mutex_lock(&store->mutex);
+    compaction->thread_known = false;
+    sdi_mutex_unlock(&store->mutex);
 }
 
 static simdrive_status claim(simdrive_store *store) {
@@ -196,7 +200,7 @@ void sdi_compact_when_due(simdrive_store *store) {
 static bool wait_for_end(simdrive_store *store, uint32_t timeout_ms) {
     sdi_condition *ended = &store->compaction.ended;
     uint64_t until = sdi_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
-    while (store->compacting) {
+    while (store->compacting && !store->compaction.reclaims) {
         uint64_t now = sdi_monotonic_ns();
         if (timeout_ms == UINT32_MAX)
             sdi_condition_wait(ended, &store->mutex);
@@ -215,7 +219,7 @@ simdrive_status simdrive_compact_wait(simdrive_store *store, uint32_t timeout_ms
     simdrive_status status;
     int os_error = 0;
     sdi_mutex_lock(&store->mutex);
-    bool for_itself = store->compacting &&
+    bool for_itself = store->compacting && !store->compaction.reclaims &&
                       (store->compaction.owner == self || (store->place_taken && store->place_owner == self));
     if (for_itself) {
         status = SIMDRIVE_ERROR_BUSY;
@@ -235,7 +239,7 @@ simdrive_status simdrive_compact_wait(simdrive_store *store, uint32_t timeout_ms
 void simdrive_compact_cancel(simdrive_store *store) {
     if (!store) return;
     sdi_mutex_lock(&store->mutex);
-    if (store->compacting) {
+    if (store->compacting && !store->compaction.reclaims) {
         atomic_store_explicit(&store->compaction.cancelled, true, memory_order_relaxed);
         sdi_condition_wake_all(&store->place_free); /* it may be waiting for its turn */
     }

@@ -17,6 +17,7 @@
 struct sdi_compaction {
     _Atomic bool cancelled;         /* the running one is to stop; set and cleared under mutex */
     uint64_t owner;                 /* under mutex: id of the thread that runs it; 0 when none does */
+    bool reclaims;                  /* under mutex: what runs (`compacting`) is a reclaim, which nobody waits for */
     bool thread_made;               /* under mutex: `thread` is to be joined by the next to come, or by close */
     bool thread_known;              /* under mutex: `thread` is filled in */
     sdi_thread thread;

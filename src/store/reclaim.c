@@ -241,15 +241,27 @@ static simdrive_status reclaim(reclaim_job *job) {
 static bool keep_compaction_out(simdrive_store *store) {
     sdi_mutex_lock(&store->mutex);
     bool alone = !store->compacting;
-    if (alone) store->compacting = true;
+    if (alone) store->compacting = store->compaction.reclaims = true;
     sdi_mutex_unlock(&store->mutex);
     return alone;
 }
 
+/* The thread that saves the index holds a pin of which the caller knows nothing. It needs the place now and then, and a
+ * new one is started in the place only. */
+static simdrive_status take_place_without_saver(simdrive_store *store) {
+    for (;;) {
+        simdrive_status status = sdi_place_take(store, true);
+        if (status != SIMDRIVE_OK || !atomic_load(&store->saved.thread_runs)) return status;
+        sdi_mutex_lock(&store->mutex);
+        sdi_place_free(store);
+        sdi_condition_wait_ms(&store->place_free, &store->mutex, TURN_MS);
+        sdi_mutex_unlock(&store->mutex);
+    }
+}
+
 static void let_compaction_in(simdrive_store *store) {
     sdi_mutex_lock(&store->mutex);
-    store->compacting = false;
-    sdi_condition_wake_all(&store->compaction.ended); /* whoever waits for a compaction has waited for this, too */
+    store->compacting = store->compaction.reclaims = false;
     sdi_mutex_unlock(&store->mutex);
 }
 
@@ -269,7 +281,7 @@ simdrive_status simdrive_reclaim(simdrive_store *store, const simdrive_work_opti
     simdrive_status status = sdi_take_work_options(given, &options);
     reclaim_job *job = status == SIMDRIVE_OK ? calloc(1, sizeof *job) : NULL;
     if (status == SIMDRIVE_OK && !job) status = SIMDRIVE_ERROR_NO_MEMORY;
-    if (status == SIMDRIVE_OK) status = sdi_place_take(store, true);
+    if (status == SIMDRIVE_OK) status = take_place_without_saver(store);
     if (status == SIMDRIVE_OK && !keep_compaction_out(store)) {
         sdi_place_leave(store);
         status = sdi_refuse(SIMDRIVE_ERROR_BUSY);

@@ -50,15 +50,19 @@ static simdrive_status wait_for_writers(simdrive_store *store, uint64_t sequence
     return beyond ? SIMDRIVE_OK : SIMDRIVE_END;
 }
 
-static void wait_for_look(simdrive_store *store, sdi_watch *watch, uint32_t left_ms) {
+static void wait_for_look(simdrive_store *store, sdi_watch *watch, uint64_t sequence, uint64_t tail, uint32_t left_ms) {
     const uint32_t pause = watch ? LOOK_WITH_WATCH_MS : LOOK_WITHOUT_MS;
     if (left_ms > pause) left_ms = pause;
     if (watch) {
         store->os->watch_wait(store->os, watch, left_ms);
         return;
     }
+    /* Perhaps another thread refreshes the handle. Each look of his wakes who sleeps here; who looked then without need
+     * would wake him in turn. */
+    uint64_t until = sdi_deadline(left_ms);
     sdi_mutex_lock(&store->mutex);
-    sleep_until_published(store, left_ms); /* perhaps another thread refreshes the handle */
+    while (!is_beyond(store, sequence, tail) && (left_ms = sdi_time_left_ms(until)) > 0)
+        sleep_until_published(store, left_ms);
     sdi_mutex_unlock(&store->mutex);
 }
 
@@ -73,7 +77,7 @@ static simdrive_status wait_for_file(simdrive_store *store, uint64_t sequence, u
         status = SIMDRIVE_END;
         if (left == 0) break;
         if (asked) {
-            wait_for_look(store, watch, left);
+            wait_for_look(store, watch, sequence, tail, left);
             continue;
         }
         asked = true; /* and look again: what came before the watch is not in it */

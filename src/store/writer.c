@@ -111,6 +111,8 @@ simdrive_status sdi_sync_file(simdrive_store *store, sdi_generation *generation,
     if (status == SIMDRIVE_OK && atomic_load_explicit(&store->folder_unsynced, memory_order_relaxed))
         status = store->os->sync_folder_of(store->os, store->real_path);
     sdi_histogram_record(&store->stats.sync, sdi_monotonic_ns() - began);
+    /* A compaction that has left the place may have failed to sync the folder meanwhile: a second try is no proof. */
+    if (status == SIMDRIVE_OK && sdi_place_ready(store) != SIMDRIVE_OK) return sdi_refuse(SIMDRIVE_ERROR_POISONED);
     if (status != SIMDRIVE_OK) {
         sdi_poison(store);
         return status;
@@ -138,11 +140,11 @@ simdrive_status simdrive_sync(simdrive_store *store, uint64_t *durable_tail) {
     if (status != SIMDRIVE_OK) return status;
     sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_relaxed);
     uint64_t tail = sdi_tail(generation);
+    atomic_store_explicit(&store->unsynced, false, memory_order_relaxed);
     if (atomic_load_explicit(&store->poisoned, memory_order_relaxed)) {
         status = SIMDRIVE_ERROR_POISONED;
     } else if (tail != atomic_load_explicit(&store->durable_tail, memory_order_relaxed) ||
                atomic_load_explicit(&store->folder_unsynced, memory_order_relaxed)) {
-        atomic_store_explicit(&store->unsynced, false, memory_order_relaxed);
         status = sdi_sync_file(store, generation, tail);
     }
     if (durable_tail) *durable_tail = atomic_load_explicit(&store->durable_tail, memory_order_relaxed);

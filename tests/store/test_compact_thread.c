@@ -979,6 +979,74 @@ static void a_failing_policy_does_not_storm(void **state) {
 
 enum { HANG_SECONDS = 280 };
 
+/* The thread may not have begun when it is joined. */
+static void closed_right_after_it_was_begun(void **state) {
+    (void)state;
+    test_context("close after begin");
+    for (unsigned round = 0; round < 50; round++) {
+        bench b;
+        bench_begin(&b, NULL);
+        CHECK_OK(simdrive_compact_begin(b.store, NULL));
+        bench_end(&b);
+    }
+}
+
+/* The folder cannot be synced after the files have changed places, while a write is about to sync the new file. */
+static struct {
+    sdi_os table;
+    pthread_t writer;
+    _Atomic int step; /* 1: the folder is being synced; 2: so is the written file; 3: the folder's sync has failed */
+    simdrive_store *store;
+} meeting;
+
+static simdrive_status meeting_sync_folder(const sdi_os *os, const char *path) {
+    (void)os;
+    if (atomic_load(&meeting.step) != 0) return sdi_os_native()->sync_folder_of(sdi_os_native(), path);
+    atomic_store(&meeting.step, 1);
+    while (atomic_load(&meeting.step) != 2) sched_yield();
+    sdi_set_os_error(EIO);
+    return SIMDRIVE_ERROR_IO;
+}
+
+static simdrive_status meeting_sync(const sdi_os *os, sdi_file *file) {
+    (void)os;
+    simdrive_status status = sdi_os_native()->sync(sdi_os_native(), file);
+    if (atomic_load(&meeting.step) == 1) {
+        atomic_store(&meeting.step, 2);
+        while (!atomic_load(&meeting.store->poisoned)) sched_yield();
+    }
+    return status;
+}
+
+static void *meeting_write(void *user) {
+    (void)user;
+    while (atomic_load(&meeting.step) != 1) sched_yield();
+    CHECK_STATUS(SIMDRIVE_ERROR_POISONED, simdrive_write_hash(meeting.store, 1, "value", 5, NULL));
+    return NULL;
+}
+
+static void a_write_does_not_repeat_a_failed_sync_of_the_folder(void **state) {
+    (void)state;
+    test_context("a write beside a failed sync of the folder");
+    test_folder folder = test_folder_create();
+    char path[TEST_PATH_MAX];
+    simdrive_open_options options = {.struct_size = sizeof options, .sync = SIMDRIVE_SYNC_COMMIT};
+    meeting.table = *sdi_os_native();
+    meeting.step = 9;
+    CHECK_OK(sdi_open_with_os(&meeting.table, test_path(&folder, "store", path), &options, &meeting.store));
+    for (unsigned i = 0; i < 50; i++) CHECK_OK(simdrive_write_hash(meeting.store, 7, "value", 5, NULL));
+    meeting.table.sync_folder_of = meeting_sync_folder;
+    meeting.table.sync = meeting_sync;
+    meeting.step = 0;
+    CHECK(pthread_create(&meeting.writer, NULL, meeting_write, NULL) == 0);
+    CHECK_STATUS(SIMDRIVE_ERROR_IO, simdrive_compact(meeting.store, NULL, NULL));
+    pthread_join(meeting.writer, NULL);
+    simdrive_info info = test_info(meeting.store);
+    CHECK(info.poisoned && info.durable_tail == 0);
+    simdrive_close(meeting.store);
+    test_folder_remove(&folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_runs_at_a_time_and_all_who_wait_are_told),
@@ -989,6 +1057,8 @@ int main(void) {
         cmocka_unit_test(cancelled_at_any_step_of_progress_the_store_is_as_before),
         cmocka_unit_test(closed_in_any_call_of_a_compaction),
         cmocka_unit_test(closed_while_it_waits_for_a_stream),
+        cmocka_unit_test(closed_right_after_it_was_begun),
+        cmocka_unit_test(a_write_does_not_repeat_a_failed_sync_of_the_folder),
         cmocka_unit_test(a_writer_faster_than_the_copy_is_caught_up_with),
         cmocka_unit_test(a_writer_that_never_pauses_does_not_hold_it_up),
         cmocka_unit_test(nothing_is_lost_beside_compactions_in_a_thread),

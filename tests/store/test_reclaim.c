@@ -629,6 +629,7 @@ static simdrive_status watch_work(void *user, uint64_t done, uint64_t total) {
     watch->last_done = done;
     CHECK_STATUS(SIMDRIVE_ERROR_BUSY, simdrive_compact(watch->b->store, NULL, NULL));
     CHECK_STATUS(SIMDRIVE_ERROR_BUSY, simdrive_reclaim(watch->b->store, NULL, NULL));
+    CHECK_OK(simdrive_compact_wait(watch->b->store, UINT32_MAX, NULL)); /* that is none, to be waited for */
     if (++watch->calls == 1) put(watch->b, 0, 9000); /* a writer has his turn: what he replaces stays for once */
     if (watch->stop_at == 0 && watch->calls == FIRST_SLICE) watch->reader = test_open_read_only(watch->b->path);
     return watch->stop_at == watch->calls ? SIMDRIVE_ERROR_CANCELLED : SIMDRIVE_OK;
