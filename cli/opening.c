@@ -19,7 +19,10 @@ static void tell_damage(const sdi_cli *cli, simdrive_store *store, const char *p
     } else if (info.damage != SIMDRIVE_DAMAGE_NONE) {
         sdi_cli_note(cli, "'%s' is damaged and shown as far as it can be reached; run verify, then salvage", path);
     }
-    if (info.corrupt_entries > 0) {
+    if (info.corrupt_entries > 0 && cli->options.at > 0) {
+        sdi_cli_note(cli, "%" PRIu64 " values of '%s' as it was at %" PRIu64 " cannot be given: their space was "
+                     "given back by reclaim since, or they are damaged", info.corrupt_entries, path, cli->options.at);
+    } else if (info.corrupt_entries > 0) {
         sdi_cli_note(cli, "'%s' has %" PRIu64 " damaged entries; run verify, then salvage", path,
                      info.corrupt_entries);
     }

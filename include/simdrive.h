@@ -257,8 +257,8 @@ typedef struct simdrive_open_options {
                                           unless there are whole entries in it */
     uint64_t at_offset;                /* read_only: the store as it was when its tail was here (a tail that a
                                           write or simdrive_revision gave, of an entry that is intact); 0: as it
-                                          is. What lies behind it counts for nothing but the file's size. Never
-                                          refreshed */
+                                          is. What lies behind it counts for nothing but the file's size. Values
+                                          that were live then and reclaimed since are corrupt. Never refreshed */
     simdrive_saved_index saved_index;
     uint32_t compact_stale_percent;    /* compact in a thread of the library when at least so much of the file
                                           is stale; 0: never by itself. See simdrive_compact_begin() */

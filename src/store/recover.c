@@ -38,6 +38,7 @@ enum {
     CHECKPOINT_STEP = 256, /* bytes between checkpoints of the running checksum */
     ADD_GROUP = 256,       /* entries handed to the index at once */
     FEW_CANDIDATES = 4096, /* up to so many plausible tails, one checksum is proof enough */
+    ADDED_BUDGET = 16,     /* times what was appended, for direct checksums: most appends need one */
     SECTOR = 512,          /* what a disk writes as a whole */
     SAMPLE = 1000,         /* entries from which the number of all is estimated */
     SAMPLE_SHARE = 64      /* an estimate rests on at least one in so many */
@@ -47,14 +48,15 @@ enum {
 
 typedef struct crc_ranges {
     const uint8_t *file;
-    uint64_t size;
+    uint64_t base, size;      /* all ranges lie between them */
     uint64_t budget;          /* bytes that may still be checksummed directly */
-    uint32_t *checkpoints[2]; /* running checksum at each CHECKPOINT_STEP, once the budget is spent */
+    uint32_t *checkpoints[2]; /* running checksum, from base on, at each CHECKPOINT_STEP, once the budget is spent */
 } crc_ranges;
 
-static void ranges_begin(crc_ranges *ranges, const uint8_t *file, uint64_t size) {
+static void ranges_begin(crc_ranges *ranges, const uint8_t *file, uint64_t base, uint64_t size) {
     memset(ranges, 0, sizeof *ranges);
     ranges->file = file;
+    ranges->base = base;
     ranges->size = size;
     ranges->budget = 2 * size;
 }
@@ -65,7 +67,8 @@ static void ranges_end(crc_ranges *ranges) {
 }
 
 static simdrive_status make_checkpoints(crc_ranges *ranges) {
-    size_t count = (size_t)(ranges->size / CHECKPOINT_STEP) + 1;
+    size_t count = (size_t)((ranges->size - ranges->base) / CHECKPOINT_STEP) + 1;
+    const uint8_t *from = ranges->file + ranges->base;
     for (unsigned kind = 0; kind < 2; kind++) {
         uint32_t *at = malloc(count * sizeof *at);
         if (!at) return SIMDRIVE_ERROR_NO_MEMORY;
@@ -74,14 +77,14 @@ static simdrive_status make_checkpoints(crc_ranges *ranges) {
         for (size_t i = 0; i < count; i++) {
             at[i] = crc;
             if (i + 1 < count)
-                crc = sdi_crc((sdi_crc_kind)kind, crc, ranges->file + i * CHECKPOINT_STEP, CHECKPOINT_STEP);
+                crc = sdi_crc((sdi_crc_kind)kind, crc, from + i * CHECKPOINT_STEP, CHECKPOINT_STEP);
         }
     }
     return SIMDRIVE_OK;
 }
 
 static uint32_t prefix_crc(const crc_ranges *ranges, sdi_crc_kind kind, uint64_t end) {
-    uint64_t step = end / CHECKPOINT_STEP, from = step * CHECKPOINT_STEP;
+    uint64_t step = (end - ranges->base) / CHECKPOINT_STEP, from = ranges->base + step * CHECKPOINT_STEP;
     return sdi_crc(kind, ranges->checkpoints[kind][step], ranges->file + from, (size_t)(end - from));
 }
 
@@ -192,6 +195,7 @@ static void verdicts_end(verdict_map *map) {
 typedef struct search_state {
     const uint8_t *file;
     uint64_t size;
+    uint64_t floor;    /* a tail that is known to be right; 0: none. Nothing below it is looked at */
     sdi_crc_kind kind; /* of the entries met last */
     crc_ranges ranges;
     verdict_map verdicts;
@@ -245,14 +249,19 @@ static simdrive_status matches(search_state *search, const sdi_record *record, b
     return range_matches(&search->ranges, record, &search->kind, out);
 }
 
-/* Whether the chain from `tail` arrives at 0, at a first entry that has its checksum. */
+/* Whether the chain from `tail` arrives at the floor; without one at 0, at a first entry that has its checksum. */
 static simdrive_status judge_chain(search_state *search, uint64_t tail, bool *valid) {
     uint64_t position = tail;
     sdi_record record;
     simdrive_status status = SIMDRIVE_OK;
     *valid = false;
     while (!verdicts_get(&search->verdicts, position, valid)) {
+        if (search->floor != 0 && position <= search->floor) {
+            *valid = position == search->floor;
+            break;
+        }
         if (position < SDI_ENTRY_MIN || !sdi_decode(search->file, position - SDI_METADATA_SIZE, &record)) break;
+        if (record.prev < search->floor) break;
         if (record.prev == 0) {
             status = matches(search, &record, valid);
             break;
@@ -306,7 +315,9 @@ static simdrive_status find_tail(search_state *search, uint64_t from, uint64_t l
             if (tail < lowest) return SIMDRIVE_OK;
             end = tail - SDI_METADATA_SIZE;
         }
-        if (!sdi_decode(search->file, end, &record) || !sdi_padding_is_zero(search->file, &record)) continue;
+        if (!sdi_decode(search->file, end, &record) || record.prev < search->floor ||
+            !sdi_padding_is_zero(search->file, &record))
+            continue;
         bool right = true;
         simdrive_status status = SIMDRIVE_OK;
         /* Where many offsets look like tails, most are not: ask for a predecessor that looks like an entry too. */
@@ -516,12 +527,15 @@ static simdrive_status payload_is_torn(search_state *search, uint64_t broken, sd
 
 /* Step 6, from the first break down: whether all breaks are those of a crash, and the valid tail (or 0) below them. */
 static simdrive_status explain_breaks(search_state *search, followed_run *run, uint64_t *tail, bool *explained) {
+    uint64_t below = UINT64_MAX; /* highest tail under what was searched last */
     *explained = false;
     while (run->broken >= SDI_ENTRY_MIN) {
         bool valid = false, torn = false;
-        uint64_t below, next, metadata = run->broken - SDI_METADATA_SIZE;
+        uint64_t next, metadata = run->broken - SDI_METADATA_SIZE;
         sdi_record record;
-        simdrive_status status = find_tail(search, run->lowest.start, 0, &below);
+        simdrive_status status = SIMDRIVE_OK;
+        /* Down to it there is none: torn payloads may follow one another for long, and must not be searched anew. */
+        if (below > run->lowest.start) status = find_tail(search, run->lowest.start, 0, &below);
         if (status == SIMDRIVE_OK && below != 0) status = judge_chain(search, below, &valid);
         if (status != SIMDRIVE_OK) return status;
         *tail = next = below;
@@ -816,7 +830,7 @@ static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
     if (is_of_other_alignment(file, size)) return SIMDRIVE_ERROR_ALIGNMENT;
-    ranges_begin(&search.ranges, file, size);
+    ranges_begin(&search.ranges, file, 0, size);
     simdrive_status status = size < SDI_ENTRY_MIN && !has_first_write_mark(&search)
                                  ? SIMDRIVE_ERROR_NOT_A_STORE
                                  : locate(&search, &tail, &damage);
@@ -862,15 +876,23 @@ bool sdi_leads_to(const uint8_t *file, uint64_t from, uint64_t tail) {
 
 simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t size, sdi_crc_kind likely,
                                   uint64_t *new_tail) {
-    search_state search = {.file = file, .size = size, .kind = likely};
+    search_state search = {.file = file, .size = size, .floor = tail, .kind = likely};
     simdrive_status status = SIMDRIVE_OK;
     uint64_t found = size + 1;
+    bool valid = false;
     *new_tail = tail;
-    ranges_begin(&search.ranges, file, size);
-    search.ranges.budget = UINT64_MAX; /* checkpoints would read what was there before, too */
+    ranges_begin(&search.ranges, file, tail, size);
+    search.ranges.budget = ADDED_BUDGET * (size - tail);
+    /* A chain's verdict is given once: a link that is made true meanwhile does not let in the lower part of a batch
+     * whose upper part was passed over before. */
     do {
         status = find_tail(&search, found - 1, tail + 1, &found);
-    } while (status == SIMDRIVE_OK && found != 0 && !sdi_leads_to(file, found, tail));
+        if (status != SIMDRIVE_OK || found == 0) break;
+        if (tail == 0)
+            valid = sdi_leads_to(file, found, tail);
+        else
+            status = judge_chain(&search, found, &valid);
+    } while (status == SIMDRIVE_OK && !valid);
     if (status == SIMDRIVE_OK && found != 0) *new_tail = found;
     ranges_end(&search.ranges);
     verdicts_end(&search.verdicts);

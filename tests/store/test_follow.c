@@ -336,6 +336,41 @@ static void readers_survive_a_writer_who_takes_back(void **state) {
 
 #define FOLLOW_TEST(test) cmocka_unit_test_setup_teardown(test, bench_begin, bench_end)
 
+/* As a writer leaves it that dies in it. Whatever its length, it is looked through once. */
+static void a_long_unpublished_batch_is_passed_over(void **state) {
+    bench *b = *state;
+    enum { ENTRIES = 100000 };
+    static uint64_t hashes[ENTRIES];
+    static simdrive_bytes payloads[ENTRIES];
+    char path[TEST_PATH_MAX];
+    size_t size = 0;
+    test_context("a batch of %d entries", ENTRIES);
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        hashes[i] = i + 2;
+        payloads[i] = (simdrive_bytes){&hashes[i], sizeof hashes[i]};
+    }
+    simdrive_store *writer = test_open(test_path(&b->folder, "other", path));
+    write_number(writer, 1, 1);
+    uint64_t tail = simdrive_tail(writer);
+    CHECK_OK(simdrive_write_batch_hash(writer, hashes, payloads, ENTRIES, NULL));
+    CHECK_OK(simdrive_close(writer));
+    uint8_t *bytes = test_file_get(path, &size);
+    size_t alignment = simdrive_alignment(), start = (size_t)(tail + alignment - 1) / alignment * alignment;
+    size_t link = start + sizeof hashes[0] + 8; /* of the batch's first entry */
+    for (size_t i = 0; i < 8; i++) bytes[link + i] ^= 0xff;
+    test_file_put(b->path, bytes, (size_t)tail);
+    simdrive_store *reader = test_open_read_only(b->path);
+    test_file_append(b->path, bytes + tail, size - (size_t)tail);
+    CHECK(!refreshed(reader));
+    CHECK_U64(1, simdrive_count(reader));
+    for (size_t i = 0; i < 8; i++) bytes[link + i] ^= 0xff;
+    test_file_put(b->path, bytes, size);
+    CHECK(refreshed(reader));
+    CHECK_U64(ENTRIES + 1, simdrive_count(reader));
+    CHECK_OK(simdrive_close(reader));
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         FOLLOW_TEST(a_reader_sees_what_was_written_after_refresh_only),
@@ -347,6 +382,7 @@ int main(void) {
         FOLLOW_TEST(a_cut_or_missing_file_is_an_error),
         FOLLOW_TEST(readers_see_whole_batches_only),
         FOLLOW_TEST(readers_survive_a_writer_who_takes_back),
+        FOLLOW_TEST(a_long_unpublished_batch_is_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
