@@ -306,7 +306,8 @@ static void stores_in_memory_are_backed_up(void **state) {
     bench *b = *state;
     test_image image = {0}, outer = {0};
     test_image_generate(&image, TEST_SHAPE_TOMBSTONES, 30, 100, &b->random);
-    uint8_t *aligned = aligned_alloc(64, (image.size + 63) / 64 * 64);
+    size_t alignment = simdrive_alignment();
+    uint8_t *aligned = aligned_alloc(alignment, (image.size + alignment - 1) / alignment * alignment);
     CHECK(aligned);
     memcpy(aligned, image.bytes, image.size);
     test_image_put(&outer, 5, image.bytes, image.size);

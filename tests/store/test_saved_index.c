@@ -378,7 +378,8 @@ static void hostile_headers_do_no_harm(void **state) {
     const saved_header header = header_of(b.index);
     size_t size;
     uint8_t *file = test_file_get(b.path, &size);
-    for (uint64_t tail = 0; tail < size + 100; tail += tail + 100 < header.tail ? 61 : 3) {
+    const uint64_t apart = SIMDRIVE_ALIGNMENT > 64 ? SIMDRIVE_ALIGNMENT / 64 : 1; /* the file is as much larger */
+    for (uint64_t tail = 0; tail < size + 100; tail += tail + 100 < header.tail ? 61 * apart : 3 * apart) {
         saved_header hostile = header;
         test_context("tail %llu of %llu in the header", (unsigned long long)tail, (unsigned long long)size);
         if (tail == header.tail) continue;
@@ -391,7 +392,7 @@ static void hostile_headers_do_no_harm(void **state) {
         for (size_t i = 0; i < b.image.count; i++) simdrive_exists_hash(store, b.image.records[i].key_hash);
         CHECK_OK(simdrive_close(store));
     }
-    for (uint64_t low = 0; low < header.tail + 100; low += low + 100 < header.tail ? 37 : 1) {
+    for (uint64_t low = 0; low < header.tail + 100; low += low + 100 < header.tail ? 37 * apart : 1) {
         saved_header hostile = header;
         test_context("low %llu in the header", (unsigned long long)low);
         hostile.low = low;
