@@ -16,7 +16,7 @@ import subprocess
 from systems import ROOT
 
 # What the kernels, the index and the peers' checksums choose by.
-NOTABLE_FLAGS = ("sse4_2", "pclmulqdq", "avx2", "vpclmulqdq", "avx512f", "avx512bw", "avx512vl", "gfni", "asimd", "crc32",
+NOTABLE_FLAGS = ("sse4_2", "pclmulqdq", "avx2", "vpclmulqdq", "avx512f", "avx512bw", "avx512vl", "asimd", "crc32",
                  "pmull", "sve", "hypervisor")
 
 

@@ -29,7 +29,8 @@ OTHER_COLOUR = "#8b949e"
 OWN = ("simdrive", "simdrive-map")
 
 STYLE = """
-    text { font-family: ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 12px; fill: #1f2328; }
+    text { font-family: ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 12px;
+           fill: #1f2328; }
     .title { font-size: 17px; font-weight: 600; }
     .soft { fill: #59636e; }
     .small { font-size: 11px; }

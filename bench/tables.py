@@ -272,7 +272,8 @@ def short_report(results):
              f"all systems in turns on one machine: {machine.get('processor', '?')}, "
              f"{machine.get('processors', '?')} processors, {machine.get('memory_mib', 0) / 1024:.0f} GiB, "
              f"{machine.get('file_system', '?')}. Ratios are computed within each round. To repeat it: `./dev bench`.",
-             table([""] + [TITLES.get(system, system) for system in systems] + ["to best peer", "to Rust original"], rows),
+             table([""] + [TITLES.get(system, system) for system in systems]
+                   + ["to best peer", "to Rust original"], rows),
              behind(results, systems)]
     return "\n\n".join(parts)
 
