@@ -46,7 +46,7 @@ BAR_PLOTS = (
 # name of the file, title, subtitle, lines of (label, workload, metric, system, dashed)
 GROWTH_LINES = (
     ("growth-operations.svg", "One operation, from ten thousand entries to many millions",
-     "Nanoseconds, both scales logarithmic; lower is better", (
+     "Nanoseconds by number of entries, both scales logarithmic; lower is better", (
          ("simdrive: single read", "R1", "time", "simdrive", False),
          ("simdrive: missing key", "R1-miss", "time", "simdrive", False),
          ("simdrive: batch read", "R2", "time", "simdrive", False),
@@ -56,7 +56,7 @@ GROWTH_LINES = (
          ("LMDB: single read", "R1", "time", "lmdb", True),
      )),
     ("growth-opening.svg", "Opening, from ten thousand entries to many millions",
-     "Milliseconds, both scales logarithmic; lower is better", (
+     "Milliseconds by number of entries, both scales logarithmic; lower is better", (
          ("simdrive: walking over all", "O1", "time", "simdrive", False),
          ("simdrive: saved index", "O1-saved", "time", "simdrive", False),
          ("Rust original", "O1", "time", "rust", True),

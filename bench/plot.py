@@ -65,16 +65,14 @@ def short(value):
     return f"{value:.2g}"
 
 
-def decades(values):
-    """Powers of ten around all values, at least one decade."""
-    low = math.floor(math.log10(min(values)))
-    high = math.ceil(math.log10(max(values)))
-    return low, max(high, low + 1)
-
-
 class LogScale:
-    def __init__(self, values, start, end):
-        self.low, self.high = decades(values)
+    """From values to places between `start` and `end`, with a little room before the least and behind the most."""
+
+    def __init__(self, values, start, end, room=1.0):
+        self.low = math.log10(min(values) / room)
+        self.high = math.log10(max(values) * room)
+        if self.high - self.low < 0.3:  # a flat line, or a single bar
+            self.low, self.high = self.low - 0.5, self.high + 0.5
         self.start, self.end = start, end
 
     def __call__(self, value):
@@ -82,7 +80,14 @@ class LogScale:
         return self.start + part * (self.end - self.start)
 
     def ticks(self):
-        return [10.0 ** exponent for exponent in range(self.low, self.high + 1)]
+        """Powers of ten, and their doubles and fivefolds where there are too few."""
+        decades = range(math.floor(self.low), math.ceil(self.high) + 1)
+        for steps in ((1,), (1, 2, 5)):
+            ticks = [step * 10.0 ** exponent for exponent in decades for step in steps]
+            ticks = [tick for tick in ticks if self.low - 1e-9 <= math.log10(tick) <= self.high + 1e-9]
+            if len(ticks) > 2:
+                break
+        return ticks
 
 
 def text_width(text, size=12):
@@ -159,6 +164,7 @@ VALUES_WIDTH = 62
 BAR_HEIGHT = 12
 BAR_STEP = 15
 GROUP_GAP = 16
+LEAST_BAR = 1.6  # the shortest bar ends at so many times where the scale begins
 
 
 def group_height(group):
@@ -175,7 +181,7 @@ def bars(title, subtitle, groups, titles):
     draw_head(canvas, title, subtitle)
     draw_legend(canvas, TITLE_HEIGHT + 14, systems, titles)
     values = [value for group in groups for value in group.values.values()]
-    scale = LogScale(values + [min(values) * 0.7], MARGIN + LABELS_WIDTH, WIDTH - MARGIN - VALUES_WIDTH)
+    scale = LogScale(values, MARGIN + LABELS_WIDTH, WIDTH - MARGIN - VALUES_WIDTH, LEAST_BAR)
     for tick in scale.ticks():
         canvas.line(scale(tick), top, scale(tick), bottom, "grid")
         canvas.text(scale(tick), bottom + 17, short(tick), "soft small", "middle")
@@ -230,7 +236,7 @@ def lines(title, subtitle, all_lines):
     draw_head(canvas, title, subtitle)
     points = [point for line in all_lines for point in line.points]
     x = LogScale([point[0] for point in points], MARGIN + Y_AXIS_WIDTH, WIDTH - MARGIN - LINE_LABELS_WIDTH)
-    y = LogScale([point[1] for point in points], bottom, top)
+    y = LogScale([point[1] for point in points], bottom, top, 1.4)
     for tick in x.ticks():
         canvas.line(x(tick), top, x(tick), bottom, "grid")
         canvas.text(x(tick), bottom + 18, short(tick), "soft small", "middle")

@@ -104,9 +104,13 @@ def what(figure):
     return title if figure.metric in PLAIN_METRICS else f"{title}: {metric_title(figure.metric)}"
 
 
-def columns(systems):
-    notes = {system: f" <sup>{i}</sup>" for i, system in enumerate(systems, 1)}
-    heads = [TITLES.get(system, system) + notes[system] for system in systems]
+def measured(figures, systems):
+    return [system for system in systems if any(figure.median(system) is not None for figure in figures)]
+
+
+def columns(systems, all_systems):
+    """Heads, with the numbers of the notes below; all that are measured anywhere have one."""
+    heads = [f"{TITLES.get(system, system)} <sup>{all_systems.index(system) + 1}</sup>" for system in systems]
     return heads + (["to best peer"] if peers_of(systems) else []) + (["to Rust original"] if RUST in systems else [])
 
 
@@ -115,12 +119,12 @@ def comparison(figure, systems):
         + ([ratio_cell(figure, RUST)] if RUST in systems else [])
 
 
-def figures_table(figures, systems):
-    rows = []
+def figures_table(figures, all_systems):
+    systems, rows = measured(figures, all_systems), []
     for figure in ordered(figures):
         rows.append([figure.workload, what(figure), unit_of(figure.unit).title]
                     + value_cells(figure, systems, write_in(figure.unit)) + comparison(figure, systems))
-    return table(["", "", "unit"] + columns(systems), rows, left=3)
+    return table(["", "", "unit"] + columns(systems, all_systems), rows, left=3)
 
 
 def shown_latency(figure):
@@ -131,14 +135,14 @@ def shown_latency(figure):
         and (not mixed or figure.metric in MIXED_PERCENTILES)
 
 
-def latency_table(figures, systems):
-    rows = []
+def latency_table(figures, all_systems):
+    systems, rows = measured(figures, all_systems), []
     for figure in ordered(figures):
         to_nanoseconds = IN_NANOSECONDS[figure.unit]
         rows.append([figure.workload, what(figure)]
                     + value_cells(figure, systems, lambda value, by=to_nanoseconds: duration(value * by))
                     + comparison(figure, systems))
-    return table(["", ""] + columns(systems), rows, left=2)
+    return table(["", ""] + columns(systems, all_systems), rows, left=2)
 
 
 def spread_table(figures, systems):
@@ -219,8 +223,7 @@ def report(results, plots=()):
     for group, title in GROUPS.items():
         chosen = [figure for figure in figures if group_of(figure) == group and figure.metric in MAIN_METRICS]
         if chosen:
-            there = [system for system in systems if any(figure.median(system) is not None for figure in chosen)]
-            parts += [f"### {title}", with_notes(figures_table(chosen, systems), systems, there)]
+            parts += [f"### {title}", figures_table(chosen, systems), not_there(systems, measured(chosen, systems))]
     latencies = [figure for figure in figures if shown_latency(figure)]
     if latencies:
         parts += ["### Latencies", "Of single operations, each with a clock around it.",
@@ -233,13 +236,12 @@ def report(results, plots=()):
         parts += ["Failed: " + "; ".join(results.failures) + "."]
     parts += ["<details><summary>Every figure with its least and its most</summary>", spread_table(figures, systems),
               "</details>"]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
-def with_notes(text, systems, there):
-    """Systems that have none of a table's workloads keep their column: that they have not says something too."""
+def not_there(systems, there):
     missing = [TITLES.get(system, system) for system in systems if system not in there and system not in OWN]
-    return text + (f"\n\nNot to be had in: {', '.join(missing)}." if missing else "")
+    return f"Not to be had in: {', '.join(missing)}." if missing else ""
 
 
 SHORT_ROWS = (

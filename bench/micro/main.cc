@@ -201,7 +201,8 @@ void register_stores()
 {
     constexpr std::size_t torn = 1 << 20;
     benchmark::RegisterBenchmark("publish/one", [](benchmark::State &state) { publish(state, false); })->Arg(1);
-    auto *batches = benchmark::RegisterBenchmark("publish/batch", [](benchmark::State &state) { publish(state, true); });
+    auto *batches = benchmark::RegisterBenchmark("publish/batch",
+                                                 [](benchmark::State &state) { publish(state, true); });
     batches->Arg(1)->Arg(16)->Arg(1024);
     for (std::int64_t entries : {10000, 100000, 1000000}) {
         benchmark::RegisterBenchmark("recover/whole", [](benchmark::State &state) { recover(state, 0); })
