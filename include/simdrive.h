@@ -235,6 +235,9 @@ typedef enum simdrive_saved_index {
     SIMDRIVE_SAVED_INDEX_ALWAYS = 2 /* saved on each close after a change, however small the store is */
 } simdrive_saved_index;
 
+/* How a writer's bytes get into the file. */
+typedef enum simdrive_append_mode {SIMDRIVE_APPEND_WRITE = 0, SIMDRIVE_APPEND_MAP} simdrive_append_mode;
+
 typedef struct simdrive_open_options {
     size_t struct_size;                /* sizeof(simdrive_open_options) */
     bool read_only;                    /* no lock, no write permission needed; the file must exist */
@@ -263,6 +266,7 @@ typedef struct simdrive_open_options {
     uint32_t compact_stale_percent;    /* compact in a thread of the library when at least so much of the file
                                           is stale; 0: never by itself. See simdrive_compact_begin() */
     uint64_t compact_min_bytes;        /* ... and at least so many bytes; default 64 MiB */
+    simdrive_append_mode append;       /* default SIMDRIVE_APPEND_WRITE */
 } simdrive_open_options;
 
 /* What opening found, besides the entries. */
