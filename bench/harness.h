@@ -4,7 +4,7 @@
  *
  * It knows no storage system. A program for one system is a table of workloads and a call of bench_main(); `run`
  * beside this file starts the programs of all systems in turns and compares what they report. To add a system, write
- * its program and name it in the table at the top of `run`.
+ * its program and name it in systems.py.
  *
  * A program is called as `PROGRAM WORKLOAD DIRECTORY SCALE`, and prints one line of JSON for each figure. SCALE 1 is
  * the size that docs/benchmarks.md describes, 0.1 a tenth of it. `PROGRAM describe` prints one line: how the system is

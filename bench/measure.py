@@ -14,7 +14,7 @@ import sys
 import machine
 from systems import KNOWS_NOT, has_workload
 
-TIMEOUT_SECONDS = 900
+TIMEOUT_SECONDS = 180  # at scale 1 and below; above in proportion
 
 
 def plan(workloads, rounds, warm_up):
@@ -38,11 +38,14 @@ class Measurement:
         self.scale = scale
         self.warm_gib = 0.0
         self.entries = None  # kept with each figure where several sizes are measured
-        self.unknown = set()
+        self.passed_over = set()  # pairs that are unknown or do not end: once is enough
 
     def warm(self, gib):
         """Ahead of each workload that writes much, so much memory is touched and freed; never more than a quarter."""
         self.warm_gib = min(gib, machine.mebibytes_of("MemAvailable") / 4096)
+
+    def timeout(self):
+        return TIMEOUT_SECONDS * max(1, self.scale)
 
     def run_rounds(self, workloads, rounds, warm_up):
         for place, chosen in plan(workloads, rounds, warm_up):
@@ -53,7 +56,7 @@ class Measurement:
                     self.run(system, workload, place)
 
     def run(self, system, workload, place):
-        if not has_workload(system, workload) or (system.name, workload.name) in self.unknown:
+        if not has_workload(system, workload) or (system.name, workload.name) in self.passed_over:
             return
         folder = self.folder / system.name
         folder.mkdir(exist_ok=True)
@@ -62,10 +65,11 @@ class Measurement:
         try:
             done = self.start(system, workload, folder)
         except subprocess.TimeoutExpired:
-            self.fail(system, workload, f"no end within {TIMEOUT_SECONDS} s")
+            self.fail(system, workload, f"no end within {self.timeout():.0f} s")
+            self.passed_over.add((system.name, workload.name))
             return
         if done.returncode == KNOWS_NOT:
-            self.unknown.add((system.name, workload.name))
+            self.passed_over.add((system.name, workload.name))
         elif done.returncode != 0:
             self.fail(system, workload, done.stderr.strip() or f"status {done.returncode}")
         elif place >= 0:
@@ -77,7 +81,7 @@ class Measurement:
 
         command = [str(self.programs[system.name]), workload.name, str(folder), f"{self.scale:.10g}"]
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              env={**os.environ, **system.environment}, timeout=TIMEOUT_SECONDS, check=False,
+                              env={**os.environ, **system.environment}, timeout=self.timeout(), check=False,
                               preexec_fn=None if workload.threads or system.own_threads else bind_to_one)
 
     def collect(self, system, workload, place, output):

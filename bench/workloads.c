@@ -474,7 +474,7 @@ typedef struct reading_beside {
     void *store;
     const bench_list *list;
     bool batches;
-    double seconds;
+    double end; /* by the clock */
     atomic_bool stop;
     atomic_ullong reads;
     atomic_ullong missed;
@@ -486,14 +486,20 @@ static void write_at_full_speed(reading_beside *all)
     unsigned char payload[small_payload];
     memset(payload, 'x', sizeof payload);
     unsigned long long writes = 0;
-    double end = bench_now_seconds() + all->seconds;
-    while (writes % 16 != 0 || bench_now_seconds() < end) {
+    while (writes % 16 != 0 || bench_now_seconds() < all->end) {
         char key[32];
         int size = snprintf(key, sizeof key, "writer-key-%llu", writes++);
         the_engine->put(all->store, key, (size_t)size, payload, sizeof payload);
     }
     atomic_store(&all->stop, true);
     atomic_store(&all->writes, writes);
+}
+
+/* The writer says when it is over. Where readers keep it out for good, the clock does, once in a while. */
+static bool reading_goes_on(reading_beside *all, unsigned turn)
+{
+    return !atomic_load_explicit(&all->stop, memory_order_relaxed)
+           && (turn % 16 != 0 || bench_now_seconds() < all->end);
 }
 
 static void read_until_stopped(reading_beside *all, unsigned thread)
@@ -503,7 +509,7 @@ static void read_until_stopped(reading_beside *all, unsigned thread)
     unsigned long long reads = 0;
     unsigned long long found = 0;
     void *reader = the_engine->reader_begin(all->store);
-    while (!atomic_load_explicit(&all->stop, memory_order_relaxed)) {
+    for (unsigned turn = 0; reading_goes_on(all, turn); turn++) {
         if (at + size > all->list->count)
             at = 0;
         found += (all->batches ? the_engine->read_batch : the_engine->read_each)(reader, all->list, at, size);
@@ -534,7 +540,8 @@ static void read_beside_a_writer(const bench_config *config, bool batches)
     fill(store, count);
     bench_keys keys = bench_keys_make("bench-key-", count, true);
     bench_list list = list_make(the_engine, &keys, NULL);
-    reading_beside all = {.store = store, .list = &list, .batches = batches, .seconds = seconds};
+    reading_beside all = {.store = store, .list = &list, .batches = batches,
+                          .end = bench_now_seconds() + seconds};
     double took = bench_threads_run(thread_count + 1, read_or_write, &all);
     bench_report("reads", "reads/s", (double)all.reads / took);
     bench_report("writes", "entries/s", (double)all.writes / took);

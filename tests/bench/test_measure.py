@@ -6,10 +6,11 @@ import pathlib
 import tempfile
 import textwrap
 import unittest
+import unittest.mock
 
 from support import growth, machine, measure, results, systems, workloads
 
-# Stands in for a benchmark program: knows three workloads, of which one fails, and notes how it was called.
+# Stands in for a benchmark program: knows some workloads, of which one fails and one does not end, and notes how it was called.
 PROGRAM = textwrap.dedent("""\
     #!/bin/sh
     echo "$1 $3 $BENCH_APPEND" >>"$2/calls"
@@ -18,6 +19,7 @@ PROGRAM = textwrap.dedent("""\
         echo '{"workload": "W1", "metric": "index", "unit": "bytes/key", "value": 12}' ;;
     R1) echo '{"workload": "R1", "metric": "time", "unit": "ns/read", "value": 50}' ;;
     R2) echo "no memory" >&2; exit 1 ;;
+    R4) exec sleep 600 ;;
     *) exit 2 ;;
     esac
     """)
@@ -92,6 +94,12 @@ class Running(unittest.TestCase):
         self.run_rounds(["R2", "R1"], 1)
         self.assertEqual(["simdrive R2: no memory"], self.results.failures)
         self.assertEqual([50], self.results.figure("R1", "time").of("simdrive"))
+
+    def test_what_does_not_end_is_tried_once(self):
+        with unittest.mock.patch.object(measure, "TIMEOUT_SECONDS", 0.2):
+            self.run_rounds(["R4", "R1"], 2)
+        self.assertEqual(["R4 0.5 ", "R1 0.5 ", "R1 0.5 "], self.calls("simdrive"))
+        self.assertEqual(1, len(self.results.failures))
 
     def test_a_system_without_a_program_is_left_out(self):
         self.assertEqual(["simdrive", "simdrive-map"], [one.name for one in self.measurement.systems])
