@@ -3,8 +3,8 @@
  * bench_rocksdb.c — RocksDB as an engine of the workloads, through its C interface.
  *
  * Its log is written on each write, by a system call, and synced where the workload asks for it. Single reads pin what
- * they find, batches go through the batched MultiGet. The store that is read is compacted before, so that a key is in
- * one table only.
+ * they find, batches go through the batched MultiGet. Tables are mapped: reads were up to a tenth faster so than from
+ * the block cache. The store that is read is compacted before, so that a key is in one table only.
  */
 #include "engine.h"
 
@@ -64,7 +64,19 @@ static void free_list(bench_list *list)
     free(native);
 }
 
-static rocksdb_options_t *make_options(rocksdb_cache_t *cache)
+/* Without the room that is set aside for a log: on file systems in memory that means to fill it with zeros. There is no
+ * function for this option. Synced logs keep the room, which spares the disk a change of the file's size. */
+static rocksdb_options_t *without_preallocation(rocksdb_options_t *options)
+{
+    char *error = NULL;
+    rocksdb_options_t *changed = rocksdb_options_create();
+    rocksdb_get_options_from_string(options, "allow_fallocate=false", changed, &error);
+    require(error, "options");
+    rocksdb_options_destroy(options);
+    return changed;
+}
+
+static rocksdb_options_t *make_options(rocksdb_cache_t *cache, bench_sync sync)
 {
     enum { write_buffer = 256 << 20, background_jobs = 2, filter_bits = 10, only_headers = 5 };
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
@@ -76,13 +88,14 @@ static rocksdb_options_t *make_options(rocksdb_cache_t *cache)
 
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(options, 1);
+    rocksdb_options_set_allow_mmap_reads(options, 1);
     rocksdb_options_set_compression(options, rocksdb_no_compression);
     rocksdb_options_set_write_buffer_size(options, write_buffer);
     rocksdb_options_set_max_background_jobs(options, background_jobs);
     rocksdb_options_set_info_log_level(options, only_headers);
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_block_based_options_destroy(table);
-    return options;
+    return sync == BENCH_SYNC_NONE ? without_preallocation(options) : options;
 }
 
 static void *open_store(const bench_plan *plan)
@@ -92,7 +105,7 @@ static void *open_store(const bench_plan *plan)
     rocks_store *store = bench_allocate(1, sizeof *store);
     char *error = NULL;
     store->cache = rocksdb_cache_create_lru(least_cache + plan->bytes + plan->entries * bytes_per_key);
-    store->options = make_options(store->cache);
+    store->options = make_options(store->cache, plan->sync);
     store->writing = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(store->writing, plan->sync == BENCH_SYNC_EACH);
     store->reading = rocksdb_readoptions_create();
@@ -242,9 +255,9 @@ int main(int argc, char **argv)
 {
     static const bench_engine engine = {
         .name = "rocksdb",
-        .settings = "no compression, write buffer 256 MiB, block cache larger than the data, bloom filter of 10 bits, "
-                    "hash index in blocks, 2 background jobs, log not synced but in W2d and W2d-8; compacted ahead "
-                    "of reads; W4s puts one value; checksums of blocks are not checked on reads",
+        .settings = "no compression, write buffer 256 MiB, tables mapped, block cache larger than the data, bloom filter "
+                    "of 10 bits, hash index in blocks, 2 background jobs, log not synced but in W2d and W2d-8; "
+                    "compacted ahead of reads; W4s puts one value; checksums of blocks are not checked on reads",
         .list_make = make_list,
         .list_free = free_list,
         .open = open_store,

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The workloads of ../../bench_store.c on the Rust implementation: the same work inside the clock, one function
-// each, through the fastest way that its API has.
+// The workloads of ../../workloads.c on the Rust implementation: the same work inside the clock, one function each,
+// through the fastest way that its API has.
 //
 // Differences that its API forces: its single read hangs beside a writer, so R5 reads batches of one key; it never
 // syncs, so the durable workloads add fdatasync through a second descriptor; it has no sessions.
 
 mod harness;
 
-use harness::{median, memory, read_file, run_threads, sync_everything, Config, Keys};
+use harness::{
+    forget_peak, median, memory, peak_beyond_files, read_file, run_threads, sync_everything, touch_lines, Config, Keys,
+    Latencies, Operations,
+};
 use rayon::prelude::*;
 use simd_r_drive::traits::{DataStoreReader, DataStoreWriter};
 use simd_r_drive::{DataStore, EntryHandle};
@@ -41,13 +44,14 @@ fn entry_count(config: &Config) -> usize {
     config.scaled(1_000_000, 10_000)
 }
 
-/// Writes `bench-key-{i}` with 8 bytes each, in batches.
-fn fill(store: &DataStore, count: usize) -> f64 {
+/// Writes `bench-key-{i}` with 8 bytes each, in batches. Returns the seconds that took; `ready` is called before.
+fn fill(store: &DataStore, count: usize, ready: impl FnOnce()) -> f64 {
     let text = Keys::make("bench-key-", count, false);
     // From 1 on: it cannot compact an all-zero payload.
     let values: Vec<[u8; 8]> = (1..=count as u64).map(u64::to_le_bytes).collect();
     let entries: Vec<(&[u8], &[u8])> =
         text.slices().into_iter().zip(&values).map(|(key, value)| (key, value.as_slice())).collect();
+    ready();
     let began = Instant::now();
     for batch in entries.chunks(BATCH) {
         store.batch_write(batch).expect("batch");
@@ -60,20 +64,73 @@ fn fill(store: &DataStore, count: usize) -> f64 {
 fn w1_small_batches(config: &Config) {
     let count = entry_count(config);
     let store = open_new(config, "w1.store");
-    config.report("rate", "entries/s", count as f64 / fill(&store, count));
+    let mut before = 0.0;
+    let seconds = fill(&store, count, || {
+        forget_peak();
+        before = memory("RssAnon");
+    });
+    config.report("rate", "entries/s", count as f64 / seconds);
+    config.report("peak", "bytes", (peak_beyond_files() - before).max(0.0));
+    drop(store);
+    config.report_file("w1.store", count);
+}
+
+/// Writes all keys once to a new store; durable when asked for. Returns the seconds that took.
+fn put_to_new_store(
+    config: &Config,
+    keys: &[&[u8]],
+    payload: &[u8],
+    durable: bool,
+    mut times: Option<&mut Latencies>,
+) -> f64 {
+    let store = open_new(config, "w2.store");
+    let file = File::options().write(true).open(config.path("w2.store")).expect("second descriptor");
+    if durable {
+        sync_everything();
+    }
+    let began = Instant::now();
+    for key in keys {
+        let put = || {
+            store.write(key, payload).expect("write");
+            if durable {
+                file.sync_data().expect("fdatasync");
+            }
+        };
+        match &mut times {
+            Some(times) => times.time(put),
+            None => put(),
+        }
+    }
+    began.elapsed().as_secs_f64()
+}
+
+fn single_writes(config: &Config, count: usize, durable: bool) {
+    let keys = Keys::make("bench-key-", count, false);
+    let keys = keys.slices();
+    let seconds = put_to_new_store(config, &keys, &[b'x'; SMALL], durable, None);
+    config.report("rate", "entries/s", count as f64 / seconds);
+    config.report_file("w2.store", count);
+    let mut latencies = Latencies::new();
+    put_to_new_store(config, &keys, &[b'x'; SMALL], durable, Some(&mut latencies));
+    latencies.report(config, false);
+    remove(config, "w2.store");
 }
 
 fn w2_single_writes(config: &Config) {
-    let count = config.scaled(200_000, 1000);
+    single_writes(config, config.scaled(200_000, 1000), false);
+}
+
+fn w2d_durable(config: &Config) {
+    single_writes(config, config.scaled(500, 50), true);
+}
+
+fn w2_growth(config: &Config) {
+    let count = entry_count(config);
     let keys = Keys::make("bench-key-", count, false);
-    let keys = keys.slices();
-    let store = open_new(config, "w2.store");
-    let began = Instant::now();
-    for key in &keys {
-        store.write(key, &[b'x'; SMALL]).expect("write");
-    }
-    config.report("rate", "entries/s", count as f64 / began.elapsed().as_secs_f64());
-    drop(store);
+    let mut latencies = Latencies::new();
+    let seconds = put_to_new_store(config, &keys.slices(), &1u64.to_le_bytes(), false, Some(&mut latencies));
+    config.report("rate", "entries/s", count as f64 / seconds);
+    latencies.report(config, true);
     remove(config, "w2.store");
 }
 
@@ -143,23 +200,6 @@ fn w4s_stream(config: &Config) {
     remove(config, "w4s.store");
 }
 
-fn w2d_durable(config: &Config) {
-    let count = config.scaled(500, 50);
-    let keys = Keys::make("bench-key-", count, false);
-    let keys = keys.slices();
-    let store = open_new(config, "w2d.store");
-    let file = File::options().write(true).open(config.path("w2d.store")).expect("second descriptor");
-    sync_everything();
-    let began = Instant::now();
-    for key in &keys {
-        store.write(key, &[b'x'; SMALL]).expect("write");
-        file.sync_data().expect("fdatasync");
-    }
-    config.report("rate", "entries/s", count as f64 / began.elapsed().as_secs_f64());
-    drop(store);
-    remove(config, "w2d.store");
-}
-
 fn w2d8_durable_threads(config: &Config) {
     sync_everything();
     write_in_threads(config, config.scaled(4000, 400), SMALL, true);
@@ -208,18 +248,30 @@ fn time_passes(config: &Config, unit: &str, expected: usize, pass: impl Fn() -> 
     config.report("time", unit, median(times));
 }
 
-fn r1_single_reads(config: &Config) {
+/// One read; whether there is such a key.
+fn read_one(store: &DataStore, key: &[u8]) -> bool {
+    let entry = store.read(key).expect("read");
+    entry.inspect(|entry| touch_lines(entry.as_slice())).is_some()
+}
+
+fn time_single_reads(config: &Config, prefix: &str, expected: usize) {
     let store = open_filled(config);
-    let keys = Keys::make("bench-key-", entry_count(config), true);
+    let keys = Keys::make(prefix, entry_count(config), true);
     let keys = keys.slices();
-    time_passes(config, "ns/read", keys.len(), || read_single(&store, &keys));
+    time_passes(config, "ns/read", expected, || read_single(&store, &keys));
+    let mut latencies = Latencies::new();
+    for key in &keys {
+        latencies.time(|| read_one(&store, key));
+    }
+    latencies.report(config, false);
+}
+
+fn r1_single_reads(config: &Config) {
+    time_single_reads(config, "bench-key-", entry_count(config));
 }
 
 fn r1m_missing_keys(config: &Config) {
-    let store = open_filled(config);
-    let keys = Keys::make("missing-key-", entry_count(config), true);
-    let keys = keys.slices();
-    time_passes(config, "ns/read", 0, || read_single(&store, &keys));
+    time_single_reads(config, "missing-key-", 0);
 }
 
 fn r2_batch_reads(config: &Config) {
@@ -262,7 +314,7 @@ fn write_until(store: &DataStore, end: Instant) -> u64 {
 
 fn read_beside_a_writer(config: &Config, batch: usize) {
     let store = open_new(config, "r5.store");
-    fill(&store, entry_count(config));
+    fill(&store, entry_count(config), || ());
     let keys = Keys::make("bench-key-", entry_count(config), true);
     let keys = keys.slices();
     let length = Duration::from_secs_f64(if config.scale < 1.0 { 0.5 } else { 2.0 });
@@ -302,6 +354,70 @@ fn r5b_batch_readers_and_writer(config: &Config) {
     read_beside_a_writer(config, BATCH);
 }
 
+// ----- Mixed -----
+
+struct Mix {
+    name: &'static str,
+    percent_writes: u64,
+    read_first: bool, // a write is a read, and then a write of the same key
+}
+
+const MIXES: &[Mix] = &[
+    Mix { name: "YCSB-A", percent_writes: 50, read_first: false },
+    Mix { name: "YCSB-B", percent_writes: 5, read_first: false },
+    Mix { name: "YCSB-C", percent_writes: 0, read_first: false },
+    Mix { name: "YCSB-F", percent_writes: 50, read_first: true },
+];
+
+/// Name, payload, records, operations.
+const RECORD_SIZES: &[(&str, usize, usize, usize)] = &[
+    ("-100", 100, 200_000, 1_000_000),
+    ("-4K", 4096, 50_000, 200_000),
+    ("-256K", 262_144, 1000, 4000),
+];
+
+/// All twelve: the name says which.
+fn ycsb(config: &Config) {
+    let of_name = |mix: &&Mix| config.workload.starts_with(mix.name);
+    let mix = MIXES.iter().find(of_name).expect("a mix of that name");
+    let of_size = |size: &&(&str, usize, usize, usize)| config.workload[mix.name.len()..] == *size.0;
+    let &(_, payload, records, count) = RECORD_SIZES.iter().find(of_size).expect("a size of that name");
+    run_mix(config, mix, payload, config.scaled(records, 100), config.scaled(count, 400));
+}
+
+fn run_mix(config: &Config, mix: &Mix, payload: usize, records: usize, count: usize) {
+    let operations = Operations::make("bench-key-", records, count, mix.percent_writes);
+    let payload = vec![b'x'; payload];
+    let store = open_new(config, "ycsb.store");
+    let keys = Keys::make("bench-key-", records, false);
+    let entries: Vec<(&[u8], &[u8])> = keys.slices().into_iter().map(|key| (key, payload.as_slice())).collect();
+    let in_batch = if payload.len() < 1024 { BATCH } else { BATCH.min((4 << 20) / payload.len()) };
+    for batch in entries.chunks(in_batch) {
+        store.batch_write(batch).expect("batch");
+    }
+    let operate = |key: &[u8], write: bool| {
+        if !write || mix.read_first {
+            assert!(read_one(&store, key), "reading a record");
+        }
+        if write {
+            store.write(key, &payload).expect("write");
+        }
+    };
+    let keys = operations.keys.slices();
+    let began = Instant::now();
+    for (key, write) in keys.iter().zip(&operations.writes) {
+        operate(key, *write);
+    }
+    config.report("rate", "ops/s", count as f64 / began.elapsed().as_secs_f64());
+    let mut latencies = Latencies::new();
+    for (key, write) in keys.iter().zip(&operations.writes) {
+        latencies.time(|| operate(key, *write));
+    }
+    latencies.report(config, false);
+    drop(store);
+    remove(config, "ycsb.store");
+}
+
 // ----- Opening, compaction -----
 
 fn o1_open(config: &Config) {
@@ -310,7 +426,7 @@ fn o1_open(config: &Config) {
     let before = memory("RssAnon");
     let store = DataStore::open_existing(&path).expect("open");
     config.report("memory", "bytes/key", (memory("RssAnon") - before) / entry_count(config) as f64);
-    config.report("peak", "bytes", memory("VmHWM") - memory("RssFile"));
+    config.report("peak", "bytes", peak_beyond_files());
     drop(store);
     let times = (0..PASSES)
         .map(|_| {
@@ -327,8 +443,8 @@ fn o1_open(config: &Config) {
 fn c1_compaction(config: &Config) {
     let count = entry_count(config);
     let mut store = open_new(config, "c1.store");
-    fill(&store, count);
-    fill(&store, count);
+    fill(&store, count, || ());
+    fill(&store, count, || ());
     let began = Instant::now();
     store.compact().expect("compaction");
     config.report("time", "ms", began.elapsed().as_secs_f64() * 1e3);
@@ -339,6 +455,7 @@ fn c1_compaction(config: &Config) {
 const WORKLOADS: &[(&str, fn(&Config))] = &[
     ("W1", w1_small_batches),
     ("W2", w2_single_writes),
+    ("W2-growth", w2_growth),
     ("W3", w3_threads),
     ("W3-4K", w3_threads_4k),
     ("W3-64K", w3_threads_64k),
@@ -355,10 +472,30 @@ const WORKLOADS: &[(&str, fn(&Config))] = &[
     ("R5-batch", r5b_batch_readers_and_writer),
     ("O1", o1_open),
     ("C1", c1_compaction),
+    ("YCSB-A-100", ycsb),
+    ("YCSB-A-4K", ycsb),
+    ("YCSB-A-256K", ycsb),
+    ("YCSB-B-100", ycsb),
+    ("YCSB-B-4K", ycsb),
+    ("YCSB-B-256K", ycsb),
+    ("YCSB-C-100", ycsb),
+    ("YCSB-C-4K", ycsb),
+    ("YCSB-C-256K", ycsb),
+    ("YCSB-F-100", ycsb),
+    ("YCSB-F-4K", ycsb),
+    ("YCSB-F-256K", ycsb),
 ];
+
+const SETTINGS: &str = "0.16.3-alpha, feature `parallel`, fat LTO; no sync of its own: W2d and W2d-8 add fdatasync; \
+                        batches are not all or nothing; R5 reads by batches of one key, because its single read hangs \
+                        beside a writer";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.as_slice() == ["describe"] {
+        println!("{SETTINGS}");
+        return;
+    }
     let [workload, directory, scale] = words.as_slice() else { usage() };
     let Some((name, run)) = WORKLOADS.iter().find(|(name, _)| name == workload) else { usage() };
     fs::create_dir_all(directory).expect("directory");
@@ -372,6 +509,6 @@ fn main() {
 
 fn usage() -> ! {
     let names: Vec<&str> = WORKLOADS.iter().map(|(name, _)| *name).collect();
-    eprintln!("usage: bench-rust WORKLOAD DIRECTORY SCALE\nworkloads: {}", names.join(" "));
+    eprintln!("usage: bench-rust WORKLOAD DIRECTORY SCALE | describe\nworkloads: {}", names.join(" "));
     std::process::exit(2)
 }
