@@ -68,17 +68,16 @@ def ratio_cell(figure, against):
 
 def to_best_peer(figure, systems):
     best = figure.best(peers_of(systems))
-    return f"{ratio_cell(figure, best)}, {TITLES[best]}" if best else NOTHING
+    cell = ratio_cell(figure, best) if best else NOTHING
+    return cell if cell == NOTHING else f"{cell}, {TITLES[best]}"
 
 
 def value_cells(figure, systems, write):
-    best = figure.best(systems)
-    cells = []
-    for system in systems:
-        middle = figure.median(system)
-        text = NOTHING if middle is None else write(middle)
-        cells.append(f"**{text}**" if middle is not None and system == best and len(systems) > 1 else text)
-    return cells
+    middles = [figure.median(system) for system in systems]
+    alone = len(present(middles)) < 2
+    best = None if alone else figure.best(systems)
+    cells = [NOTHING if middle is None else write(middle) for middle in middles]
+    return [f"**{cell}**" if system == best else cell for system, cell in zip(systems, cells)]
 
 
 def write_in(unit):
@@ -91,7 +90,9 @@ def order(figure):
     names = list(BY_NAME)
     place = names.index(figure.workload) if figure.workload in BY_NAME else len(names)
     percentile = percentile_of(figure.metric)
-    return (place, PERCENTILES.index(percentile) if percentile else -1)
+    if percentile is None:
+        return (place, "", -1)
+    return (place, figure.metric[:-len(percentile)], PERCENTILES.index(percentile))
 
 
 def ordered(figures):

@@ -56,6 +56,20 @@ class Comparisons(unittest.TestCase):
                                           self.results.about))
         self.assertEqual(["random single reads", "ns", "**50.0**", "700", "14.0, LMDB"], rows_of(report)["R1"])
 
+    def test_a_system_alone_is_not_the_best(self):
+        alone = results_of({("R1", "time"): {"simdrive": [50]}})
+        self.assertEqual(["random single reads", "ns", "50.0"], rows_of(tables.report(alone))["R1"])
+
+    def test_zeros_are_compared_with_nothing(self):
+        self.assertEqual("–", tables.to_best_peer(
+            results.Figure("O1", "memory", "bytes/key", None, {"simdrive": [13], "tkrzw": [0]}), ["simdrive", "tkrzw"]))
+
+    def test_latencies_stand_together_by_what_they_are_of(self):
+        made = results_of({("C2", metric): {"simdrive": [1]} for metric in (
+            "meanwhile max", "alone p99", "meanwhile p50", "alone max", "alone p50")})
+        self.assertEqual(["alone p50", "alone p99", "alone max", "meanwhile p50", "meanwhile max"],
+                         [one.metric for one in tables.ordered(made.figures())])
+
     def test_a_row_where_every_mode_is_behind_is_said(self):
         self.assertIn("No peer is ahead", tables.behind(self.results, self.results.systems()))
         slow = results_of({("R1", "time"): {"simdrive": [100], "lmdb": [50], "rust": [200]}})
