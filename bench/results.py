@@ -155,7 +155,7 @@ def changes(before, after):
         old = before.figure(*figure.key)
         if old is None or old.unit != figure.unit:
             continue
-        for system in figure.values:
+        for system in (one for one in after.systems() if one in figure.values):
             if present(old.of(system)) and present(figure.of(system)):
                 found.append(Change(figure, system, old.of(system), figure.of(system)))
     return found

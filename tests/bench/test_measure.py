@@ -10,7 +10,8 @@ import unittest.mock
 
 from support import growth, machine, measure, results, systems, workloads
 
-# Stands in for a benchmark program: knows some workloads, of which one fails and one does not end, and notes how it was called.
+# Stands in for a benchmark program: knows some workloads, of which one fails and one does not end, and notes how it
+# was called.
 PROGRAM = textwrap.dedent("""\
     #!/bin/sh
     echo "$1 $3 $BENCH_APPEND" >>"$2/calls"
