@@ -28,7 +28,7 @@ def number(value):
         return f"{value:.0f}"
     if size >= 10:
         return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 0.1 or size == 0 else f"{value:.1g}"
+    return f"{value:.2f}" if size >= 0.095 or size == 0 else f"{value:.1g}"
 
 
 def duration(nanoseconds):
@@ -354,7 +354,7 @@ def plain_text(markdown):
         block = []
         if not re.match(r"^(<details>|</details>|!\[)", line):
             lines.append(line.lstrip("#").strip() if line.startswith("#") else line)
-    return "\n".join(lines).rstrip()
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).rstrip())
 
 
 def aligned(block):

@@ -86,7 +86,8 @@ class Comparisons(unittest.TestCase):
         self.assertIn("lmdb W1: no room", tables.report(self.results))
 
     def test_changes_have_a_row_each(self):
-        after = results_of({("W2", "rate"): {"simdrive": [2e6, 2.1e6, 2.2e6], "lmdb": [5e5, 6e5, 5.5e5]}})
+        after = results_of({("W2", "rate"): {"simdrive": [2e6, 2.1e6, 2.2e6], "lmdb": [5e5, 6e5, 5.5e5]}},
+                           self.results.about)
         lines = tables.comparison_report(self.results, after).splitlines()
         self.assertEqual(4, len(lines))
         self.assertTrue(lines[2].endswith("| 1100 | 2100 | 1.91 | better |"), lines[2])
