@@ -255,8 +255,8 @@ int main(int argc, char **argv)
 {
     static const bench_engine engine = {
         .name = "rocksdb",
-        .settings = "no compression, write buffer 256 MiB, tables mapped, block cache larger than the data, bloom filter "
-                    "of 10 bits, hash index in blocks, 2 background jobs, log not synced but in W2d and W2d-8; "
+        .settings = "no compression, write buffer 256 MiB, tables mapped, block cache larger than the data, bloom "
+                    "filter of 10 bits, hash index in blocks, 2 background jobs, log not synced but in W2d and W2d-8; "
                     "compacted ahead of reads; W4s puts one value; checksums of blocks are not checked on reads",
         .list_make = make_list,
         .list_free = free_list,

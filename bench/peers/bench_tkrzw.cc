@@ -5,7 +5,8 @@
 // What is tuned: twice as many buckets as there will be keys, so that chains are short and nothing is rebuilt; a file
 // that is mapped and made for parallel access (MemoryMapParallelFile), which begins at the size that it will reach, so
 // that it is not mapped anew while it grows. Everything else is its default: updates in place, no checksums. Records
-// are looked at in place through its processors, without a copy of our own.
+// are looked at in place through its processors, without a copy of our own. Batches of reads are single reads:
+// those are faster (447 against 549 ns at a million keys), and a batch that locks many records starves a writer.
 #include "engine.h"
 
 #include <tkrzw_dbm_hash.h>
@@ -146,17 +147,6 @@ uint64_t read_each(void *opaque, const bench_list *list, size_t first, size_t co
     return looker.found();
 }
 
-uint64_t read_batch(void *opaque, const bench_list *list, size_t first, size_t count)
-{
-    Looker looker(false);
-    Batch batch;
-    batch.reserve(count);
-    for (size_t i = first; i < first + count; i++)
-        batch.emplace_back(view(list->keys[i]), &looker);
-    require(dbm_of(opaque).ProcessMulti(batch, false), "batch read");
-    return looker.found();
-}
-
 uint64_t walk(void *opaque)
 {
     Looker looker(false);
@@ -176,7 +166,8 @@ bench_engine make_engine()
     engine.settings = "HashDBM over MemoryMapParallelFile, twice as many buckets as keys, file made at its final size; "
                       "W2d and W2d-8 with Synchronize(hard); no checksums; batches are not all or nothing when the "
                       "process dies; a file that was not closed is scanned and repaired on opening; updates in "
-                      "place, so C1 has little to give back; W4s puts one value; no R4, it has no walk in parts";
+                      "place, so C1 has little to give back; R2 and R5-batch read one by one, which is faster than "
+                      "its batches; W4s puts one value; no R4, it has no walk in parts";
     engine.open = open_store;
     engine.close = close_store;
     engine.put = put;
@@ -185,7 +176,7 @@ bench_engine make_engine()
     engine.reader_end = reader_end;
     engine.read = read_one;
     engine.read_each = read_each;
-    engine.read_batch = read_batch;
+    engine.read_batch = read_each;
     engine.walk = walk;
     engine.compact = compact;
     return engine;
