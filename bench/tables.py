@@ -270,15 +270,21 @@ def short_report(results):
         rows.append([title] + value_cells(figure, systems, lambda value, one=figure, to=unit:
                                           f"{write_in(one.unit)(value)} {to}")
                     + [short_ratio(figure, peers_of(systems)), short_ratio(figure, [RUST])])
-    machine = results.about.get("machine", {})
-    parts = [f"One million entries where nothing else is said. Medians of {results.about.get('rounds', '?')} rounds, "
-             f"all systems in turns on one machine: {machine.get('processor', '?')}, "
-             f"{machine.get('processors', '?')} processors, {machine.get('memory_mib', 0) / 1024:.0f} GiB, "
-             f"{machine.get('file_system', '?')}. Ratios are computed within each round. To repeat it: `./dev bench`.",
+    parts = [short_introduction(results.about, systems),
              table([""] + [TITLES.get(system, system) for system in systems]
                    + ["to best peer", "to Rust original"], rows),
              behind(results, systems)]
     return "\n\n".join(parts)
+
+
+def short_introduction(about, systems):
+    machine = about.get("machine", {})
+    entries = f"{about.get('scale', 1) * 1e6:,.0f}".replace(",", " ")
+    mapped = ' "map" writes through a memory map (`SIMDRIVE_APPEND_MAP`).' if OWN[1] in systems else ""
+    return (f"{entries} entries where nothing else is said. Medians of {about.get('rounds', '?')} rounds, all systems "
+            f"in turns on one machine: {machine.get('processor', '?')}, {machine.get('processors', '?')} processors, "
+            f"{machine.get('memory_mib', 0) / 1024:.0f} GiB, {machine.get('file_system', '?')}. The last two columns: "
+            f"how many times better, computed within each round.{mapped} To repeat it: `./dev bench`.")
 
 
 def short_ratio(figure, others):
@@ -287,7 +293,7 @@ def short_ratio(figure, others):
     if not values:
         return NOTHING
     default = number(values[0][0])
-    return f"**{default}**" + (f" (map {number(values[1][0])})" if len(values) > 1 else "")
+    return default + (f" (map {number(values[1][0])})" if len(values) > 1 else "")
 
 
 def growth_report(results, plots=()):
