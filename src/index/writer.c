@@ -268,15 +268,23 @@ static bool add_group(sdi_index *index, target *targets, const uint64_t *hashes,
     return has_all;
 }
 
+/* As in sdi_index_put_batch(), but that growth makes targets stale: then it is aimed anew. */
 simdrive_status sdi_index_add_batch(sdi_index *index, const uint64_t *hashes, const uint64_t *offsets, size_t count,
                                     uint64_t *existing) {
-    target targets[SDI_GROUP];
-    simdrive_status status = SIMDRIVE_OK;
-    for (size_t first = 0, done; first < count && status == SIMDRIVE_OK; first += done) {
-        size_t group = aim_group(index, hashes + first, count - first, targets);
-        look_at_group(index, targets, group);
-        if (!add_group(index, targets, hashes + first, offsets + first, group, existing + first, &done))
-            status = grow_for(index, targets[done].u);
+    target targets[2][SDI_GROUP];
+    unsigned now = 0;
+    size_t group = aim_group(index, hashes, count, targets[0]);
+    for (size_t first = 0, done; first < count; first += done) {
+        size_t next = aim_group(index, hashes + first + group, count - first - group, targets[!now]);
+        look_at_group(index, targets[now], group);
+        if (add_group(index, targets[now], hashes + first, offsets + first, group, existing + first, &done)) {
+            now = !now;
+        } else {
+            simdrive_status status = grow_for(index, targets[now][done].u);
+            if (status != SIMDRIVE_OK) return status;
+            next = aim_group(index, hashes + first + done, count - first - done, targets[now]);
+        }
+        group = next;
     }
-    return status;
+    return SIMDRIVE_OK;
 }
