@@ -122,20 +122,22 @@ static void fill_from_hashes(queue *q, uint64_t word) {
     queue_finish(q);
 }
 
+/* The slots of a line are taken from the first to the last, so the rest of it is empty behind an empty one. */
 static void fill_from_tags(queue *q, uint64_t word) {
     const filling halves[2] = {q->halves[0], q->halves[1]};
-    const sdi_slot *segment = sdi_word_segment(word);
+    const sdi_slot *line = sdi_word_segment(word);
     const unsigned half_bit = SDI_TAG_BITS - 1 - (q->split - q->tag_base);
     const uint32_t lines = 1u << sdi_word_lines_log2(word);
-    for (uint32_t at = 0; at < lines * SDI_LINE_SLOTS; at++) {
-        uint64_t slot = atomic_load_explicit(&segment[at], memory_order_relaxed);
-        if (!slot) continue;
-        unsigned tag = sdi_slot_tag(slot), displaced = tag & SDI_MOST_DISPLACED;
-        if (displaced == SDI_MOST_DISPLACED) {
-            queue_add(q, sdi_slot_offset(slot));
-        } else {
-            uint32_t home = (at / SDI_LINE_SLOTS - displaced) & (lines - 1);
-            append(&halves[tag >> half_bit & 1], home, tag - displaced, sdi_slot_offset(slot));
+    for (uint32_t at = 0; at < lines; at++, line += SDI_LINE_SLOTS) {
+        for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&line[i], memory_order_relaxed);
+            if (!slot) break;
+            unsigned tag = sdi_slot_tag(slot), displaced = tag & SDI_MOST_DISPLACED;
+            if (displaced == SDI_MOST_DISPLACED)
+                queue_add(q, sdi_slot_offset(slot));
+            else
+                append(&halves[tag >> half_bit & 1], (at - displaced) & (lines - 1), tag - displaced,
+                       sdi_slot_offset(slot));
         }
     }
     queue_finish(q);
