@@ -169,36 +169,50 @@ static inline bool is_missing(const sdi_index *index, const sdi_directory *root,
     return !sdi_line_is_full(p->line) && is_current(index, &same);
 }
 
-/* In three rounds, each asking for the memory that the next one reads: the home lines, the metadata or the lines behind,
- * the answer. The second is repeated for keys that are displaced. What is not settled then, a small part, is looked up
- * once more one by one: keys for which the first candidate is not the answer, and those displaced by many lines. */
-static void find_group(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_index_hit *hits) {
+/* A group of keys on their way; `count` may be 0. */
+typedef struct lookup_group {
+    const sdi_directory *root;
+    size_t count;
     group_probe probes[SDI_GROUP];
-    uint8_t which[SDI_GROUP];
-    size_t further = 0;
+} lookup_group;
+
+/* Takes up to SDI_GROUP keys, and asks for their home lines. */
+static void aim_group(const sdi_index *index, const uint64_t *hashes, size_t count, lookup_group *group) {
     const sdi_seed seed = index->seed;
     const sdi_directory *root = atomic_load_explicit(&index->root, memory_order_acquire);
-    for (size_t i = 0; i < count; i++) aim(root, sdi_place_of(seed, hashes[i]), &probes[i]);
+    group->root = root;
+    group->count = count < SDI_GROUP ? count : SDI_GROUP;
+    for (size_t i = 0; i < group->count; i++) aim(root, sdi_place_of(seed, hashes[i]), &group->probes[i]);
+}
 
+/* Looks at the lines, and asks for the metadata. Keys that are displaced are followed to the lines behind. */
+static void look_at_group(const sdi_index *index, lookup_group *group) {
+    uint8_t which[SDI_GROUP];
+    size_t further = 0;
     const uint8_t *base = atomic_load_explicit(&index->base, memory_order_acquire);
-    for (size_t i = 0; i < count; i++) {
-        group_probe *p = &probes[i];
+    for (size_t i = 0; i < group->count; i++) {
+        group_probe *p = &group->probes[i];
         bool goes_on = look_at_line(p);
         prefetch_either(goes_on, p->line + SDI_LINE_SLOTS, base, p->candidate);
         which[further] = (uint8_t)i;
         further += goes_on;
     }
     for (unsigned turn = 0; further > 0 && turn < GROUP_TURNS; turn++)
-        further = look_further(probes, which, further, base);
+        further = look_further(group->probes, which, further, base);
+}
 
-    base = atomic_load_explicit(&index->base, memory_order_acquire); /* behind the slots that were loaded */
-    for (size_t i = 0; i < count; i++) {
-        const group_probe *p = &probes[i];
+/* What is not settled by now, a small part, is looked up once more one by one: keys for which the first candidate is not
+ * the answer, and those displaced by many lines. */
+static void settle_group(const sdi_index *index, const lookup_group *group, const uint64_t *hashes,
+                         sdi_index_hit *hits) {
+    const uint8_t *base = atomic_load_explicit(&index->base, memory_order_acquire); /* behind the slots' loads */
+    for (size_t i = 0; i < group->count; i++) {
+        const group_probe *p = &group->probes[i];
         uint64_t offset = sdi_slot_offset(p->candidate);
         if (p->candidate) {
             hits[i] = (sdi_index_hit){.offset = offset, .base = base};
             if (sdi_load64(base + offset) == hashes[i]) continue;
-        } else if (is_missing(index, root, p)) {
+        } else if (is_missing(index, group->root, p)) {
             hits[i] = (sdi_index_hit){.offset = SDI_INDEX_NONE};
             continue;
         }
@@ -206,7 +220,17 @@ static void find_group(const sdi_index *index, const uint64_t *hashes, size_t co
     }
 }
 
+/* In three rounds, each asking for the memory that the next one reads: the home lines, the metadata or the lines behind,
+ * the answer. While a group's metadata is on its way, so are the home lines of the next one. */
 void sdi_index_find_batch(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_index_hit *hits) {
-    for (size_t i = 0; i < count; i += SDI_GROUP)
-        find_group(index, hashes + i, count - i < SDI_GROUP ? count - i : SDI_GROUP, hits + i);
+    lookup_group groups[2];
+    unsigned now = 0;
+    aim_group(index, hashes, count, &groups[0]);
+    for (size_t first = 0; first < count; now = !now) {
+        lookup_group *group = &groups[now], *next = &groups[!now];
+        look_at_group(index, group);
+        aim_group(index, hashes + first + group->count, count - first - group->count, next);
+        settle_group(index, group, hashes + first, hits + first);
+        first += group->count;
+    }
 }
