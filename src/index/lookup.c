@@ -201,8 +201,8 @@ static void look_at_group(const sdi_index *index, lookup_group *group) {
         further = look_further(group->probes, which, further, base);
 }
 
-/* What is not settled by now, a small part, is looked up once more one by one: keys for which the first candidate is not
- * the answer, and those displaced by many lines. */
+/* What is not settled by now, a small part, is looked up once more one by one: keys for which the first candidate is
+ * not the answer, and those displaced by many lines. */
 static void settle_group(const sdi_index *index, const lookup_group *group, const uint64_t *hashes,
                          sdi_index_hit *hits) {
     const uint8_t *base = atomic_load_explicit(&index->base, memory_order_acquire); /* behind the slots' loads */
@@ -220,8 +220,8 @@ static void settle_group(const sdi_index *index, const lookup_group *group, cons
     }
 }
 
-/* In three rounds, each asking for the memory that the next one reads: the home lines, the metadata or the lines behind,
- * the answer. While a group's metadata is on its way, so are the home lines of the next one. */
+/* In three rounds, each asking for the memory that the next one reads: the home lines, the metadata or the lines
+ * behind, the answer. While a group's metadata is on its way, so are the home lines of the next one. */
 void sdi_index_find_batch(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_index_hit *hits) {
     lookup_group groups[2];
     unsigned now = 0;
