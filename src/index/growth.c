@@ -23,6 +23,9 @@
  * and are ln 2 of it on average (layout.h): 12.5 bytes per key. */
 #define LIMIT_OF(slots) ((uint32_t)((slots) - (uint64_t)(slots) * 8 / 100))
 
+/* From here on an index is worth making anew for the keys that it turned out to have. */
+enum { MOST_BYTES_PER_KEY = 20 };
+
 /* A new segment and how many slots of each line are taken: to look at the slots themselves would cost more. */
 typedef struct filling {
     sdi_slot *segment;
@@ -119,20 +122,22 @@ static void fill_from_hashes(queue *q, uint64_t word) {
     queue_finish(q);
 }
 
+/* The slots of a line are taken from the first to the last, so the rest of it is empty behind an empty one. */
 static void fill_from_tags(queue *q, uint64_t word) {
     const filling halves[2] = {q->halves[0], q->halves[1]};
-    const sdi_slot *segment = sdi_word_segment(word);
+    const sdi_slot *line = sdi_word_segment(word);
     const unsigned half_bit = SDI_TAG_BITS - 1 - (q->split - q->tag_base);
     const uint32_t lines = 1u << sdi_word_lines_log2(word);
-    for (uint32_t at = 0; at < lines * SDI_LINE_SLOTS; at++) {
-        uint64_t slot = atomic_load_explicit(&segment[at], memory_order_relaxed);
-        if (!slot) continue;
-        unsigned tag = sdi_slot_tag(slot), displaced = tag & SDI_MOST_DISPLACED;
-        if (displaced == SDI_MOST_DISPLACED) {
-            queue_add(q, sdi_slot_offset(slot));
-        } else {
-            uint32_t home = (at / SDI_LINE_SLOTS - displaced) & (lines - 1);
-            append(&halves[tag >> half_bit & 1], home, tag - displaced, sdi_slot_offset(slot));
+    for (uint32_t at = 0; at < lines; at++, line += SDI_LINE_SLOTS) {
+        for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&line[i], memory_order_relaxed);
+            if (!slot) break;
+            unsigned tag = sdi_slot_tag(slot), displaced = tag & SDI_MOST_DISPLACED;
+            if (displaced == SDI_MOST_DISPLACED)
+                queue_add(q, sdi_slot_offset(slot));
+            else
+                append(&halves[tag >> half_bit & 1], (at - displaced) & (lines - 1), tag - displaced,
+                       sdi_slot_offset(slot));
         }
     }
     queue_finish(q);
@@ -392,6 +397,46 @@ void sdi_index_destroy(sdi_index *index) {
     sdi_segments_release(&index->memory);
     sdi_image_release(index);
     free(index);
+}
+
+/* Puts what the slots lead to into another index. */
+static simdrive_status put_again(sdi_index *to, const sdi_slot *segment, uint32_t slots) {
+    const uint8_t *base = sdi_own_base(to);
+    uint64_t hashes[SDI_GROUP], offsets[SDI_GROUP], existing[SDI_GROUP];
+    simdrive_status status = SIMDRIVE_OK;
+    for (uint32_t at = 0; at < slots && status == SIMDRIVE_OK;) {
+        size_t count = 0;
+        for (; at < slots && count < SDI_GROUP; at++) {
+            offsets[count] = sdi_slot_offset(atomic_load_explicit(&segment[at], memory_order_relaxed));
+            if (offsets[count] == SDI_INDEX_NONE) continue;
+            sdi_prefetch_at(base, offsets[count++]);
+        }
+        for (size_t i = 0; i < count; i++) hashes[i] = sdi_load64(base + offsets[i]);
+        status = sdi_index_add_batch(to, hashes, offsets, count, existing);
+    }
+    return status;
+}
+
+static bool is_much_too_large(const sdi_index *index) {
+    sdi_index_stats stats;
+    sdi_index_get_stats(index, &stats);
+    return stats.segments > 1 && stats.bytes / MOST_BYTES_PER_KEY > stats.keys;
+}
+
+sdi_index *sdi_index_fit(sdi_index *index) {
+    if (index->image || !is_much_too_large(index)) return index;
+    uint64_t keys = atomic_load_explicit(&index->keys, memory_order_relaxed);
+    sdi_index *smaller = sdi_index_create(keys, sdi_own_base(index));
+    if (!smaller) return index;
+    const sdi_directory *root = sdi_own_root(index);
+    simdrive_status status = SIMDRIVE_OK;
+    for (size_t at = 0; at < (size_t)1 << root->depth && status == SIMDRIVE_OK;) {
+        uint64_t word = atomic_load_explicit(&root->words[at], memory_order_relaxed);
+        status = put_again(smaller, sdi_word_segment(word), slots_of(sdi_word_lines_log2(word)));
+        at += (size_t)1 << (root->depth - sdi_word_depth(word));
+    }
+    sdi_index_destroy(status == SIMDRIVE_OK ? index : smaller);
+    return status == SIMDRIVE_OK ? smaller : index;
 }
 
 void sdi_index_set_base(sdi_index *index, const uint8_t *base) {

@@ -80,6 +80,10 @@ void sdi_index_put_batch(sdi_index *index, const uint64_t *hashes, const uint64_
 simdrive_status sdi_index_add_batch(sdi_index *index, const uint64_t *hashes, const uint64_t *offsets, size_t count,
                                     uint64_t *existing);
 
+/* After building: an index for what is in it, when it was made for many more keys than came; else, and when there is no
+ * memory, the one given. Before any reader is there. */
+sdi_index *sdi_index_fit(sdi_index *index);
+
 /* Gives the memory back to the system although readers may still look: from then on every lookup may find nothing.
  * (Whoever calls this has told readers how to know.) The index must still be destroyed. */
 void sdi_index_discard(sdi_index *index);

@@ -103,33 +103,116 @@ sdi_index_hit sdi_index_find(const sdi_index *index, uint64_t hash) {
     }
 }
 
-/* The first slot of the home line that has the tag, or 0. */
-static inline uint64_t candidate_of(const probe *p) {
-    unsigned found = sdi_line_match(p->line, p->tag);
-    if (!found) return 0;
-    uint64_t slot = atomic_load_explicit(&p->line[sdi_next_match(&found)], memory_order_acquire);
-    return sdi_slot_tag(slot) == p->tag ? slot : 0;
+/* --- many keys at once ------------------------------------------------------------------------------------------- */
+
+/* Rounds of lines behind the home line: what is displaced further is rare. */
+enum { GROUP_TURNS = 3 };
+
+/* A probe among many: the line looked at next or last, and the first slot there that has the tag, or 0. */
+typedef struct group_probe {
+    uint64_t word;
+    const sdi_slot *line;
+    uint64_t candidate;
+    uint32_t at; /* where the word is in the directory */
+    uint16_t tag;
+} group_probe;
+
+/* A full line without any key, for a segment that nobody may look at: the key is left to sdi_index_find(). */
+static const _Alignas(SDI_LINE_SIZE) sdi_slot unknown[SDI_LINE_SLOTS] = {1, 1, 1, 1, 1, 1, 1, 1};
+enum { TAG_OF_NONE = UINT16_MAX };
+
+/* Asks for the home line. */
+static inline void aim(const sdi_directory *root, sdi_place place, group_probe *p) {
+    p->at = (uint32_t)sdi_directory_at(root, place.u);
+    p->word = atomic_load_explicit(&root->words[p->at], memory_order_acquire);
+    uint32_t line = sdi_home_line(place.home, sdi_word_lines_log2(p->word));
+    p->line = sdi_word_segment(p->word) + (size_t)line * SDI_LINE_SLOTS;
+    p->tag = (uint16_t)sdi_tag(place.u, sdi_word_tag_base(p->word));
+    if (sdi_word_is_unchecked(p->word)) {
+        p->line = unknown;
+        p->tag = TAG_OF_NONE;
+    }
+    __builtin_prefetch(p->line);
 }
 
-/* In three rounds, each asking for the memory that the next one reads: the home lines, the metadata, the answer. Keys
- * for which the first candidate is not the answer, a small part, are looked up once more one by one, with most of what
- * that reads in the cache. */
-static void find_group(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_index_hit *hits) {
-    probe probes[SDI_GROUP];
-    uint64_t candidates[SDI_GROUP];
+/* Looks at the probe's line; whether the key may be in the next one. Without a branch: where slots match is random. */
+static inline bool look_at_line(group_probe *p) {
+    unsigned found = sdi_line_match(p->line, p->tag) | 1u << (SDI_LINE_SLOTS - 1);
+    uint64_t slot = atomic_load_explicit(&p->line[sdi_next_match(&found)], memory_order_acquire);
+    p->candidate = sdi_slot_tag(slot) == p->tag ? slot : 0;
+    return (p->candidate == 0) & sdi_line_is_full(p->line);
+}
+
+static inline void prefetch_either(bool goes_on, const sdi_slot *line, const uint8_t *base, uint64_t candidate) {
+    uintptr_t metadata = (uintptr_t)base + (uintptr_t)sdi_slot_offset(candidate);
+    __builtin_prefetch((const void *)(goes_on ? (uintptr_t)line : metadata));
+}
+
+/* The same for the line behind, of those `which` go on; they become the ones that still do. */
+static size_t look_further(group_probe *probes, uint8_t *which, size_t count, const uint8_t *base) {
+    size_t left = 0;
     for (size_t i = 0; i < count; i++) {
-        begin(index, hashes[i], &probes[i]);
-        __builtin_prefetch(probes[i].line);
+        group_probe *p = &probes[which[i]];
+        if (sdi_word_is_unchecked(p->word)) continue;
+        p->line = next_line(p->line, p->word);
+        p->tag = (uint16_t)sdi_tag_further(p->tag);
+        bool goes_on = look_at_line(p);
+        prefetch_either(goes_on, next_line(p->line, p->word), base, p->candidate);
+        which[left] = which[i];
+        left += goes_on;
     }
+    return left;
+}
+
+static inline bool is_missing(const sdi_index *index, const sdi_directory *root, const group_probe *p) {
+    const probe same = {.root = root, .word_at = &root->words[p->at], .word = p->word};
+    return !sdi_line_is_full(p->line) && is_current(index, &same);
+}
+
+/* A group of keys on their way; `count` may be 0. */
+typedef struct lookup_group {
+    const sdi_directory *root;
+    size_t count;
+    group_probe probes[SDI_GROUP];
+} lookup_group;
+
+/* Takes up to SDI_GROUP keys, and asks for their home lines. */
+static void aim_group(const sdi_index *index, const uint64_t *hashes, size_t count, lookup_group *group) {
+    const sdi_seed seed = index->seed;
+    const sdi_directory *root = atomic_load_explicit(&index->root, memory_order_acquire);
+    group->root = root;
+    group->count = count < SDI_GROUP ? count : SDI_GROUP;
+    for (size_t i = 0; i < group->count; i++) aim(root, sdi_place_of(seed, hashes[i]), &group->probes[i]);
+}
+
+/* Looks at the lines, and asks for the metadata. Keys that are displaced are followed to the lines behind. */
+static void look_at_group(const sdi_index *index, lookup_group *group) {
+    uint8_t which[SDI_GROUP];
+    size_t further = 0;
     const uint8_t *base = atomic_load_explicit(&index->base, memory_order_acquire);
-    for (size_t i = 0; i < count; i++) {
-        candidates[i] = candidate_of(&probes[i]);
-        sdi_prefetch_at(base, sdi_slot_offset(candidates[i]));
+    for (size_t i = 0; i < group->count; i++) {
+        group_probe *p = &group->probes[i];
+        bool goes_on = look_at_line(p);
+        prefetch_either(goes_on, p->line + SDI_LINE_SLOTS, base, p->candidate);
+        which[further] = (uint8_t)i;
+        further += goes_on;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (candidates[i]) {
-            if (confirms(index, sdi_slot_offset(candidates[i]), hashes[i], &hits[i])) continue;
-        } else if (!sdi_line_is_full(probes[i].line) && is_current(index, &probes[i])) {
+    for (unsigned turn = 0; further > 0 && turn < GROUP_TURNS; turn++)
+        further = look_further(group->probes, which, further, base);
+}
+
+/* What is not settled by now, a small part, is looked up once more one by one: keys for which the first candidate is
+ * not the answer, and those displaced by many lines. */
+static void settle_group(const sdi_index *index, const lookup_group *group, const uint64_t *hashes,
+                         sdi_index_hit *hits) {
+    const uint8_t *base = atomic_load_explicit(&index->base, memory_order_acquire); /* behind the slots' loads */
+    for (size_t i = 0; i < group->count; i++) {
+        const group_probe *p = &group->probes[i];
+        uint64_t offset = sdi_slot_offset(p->candidate);
+        if (p->candidate) {
+            hits[i] = (sdi_index_hit){.offset = offset, .base = base};
+            if (sdi_load64(base + offset) == hashes[i]) continue;
+        } else if (is_missing(index, group->root, p)) {
             hits[i] = (sdi_index_hit){.offset = SDI_INDEX_NONE};
             continue;
         }
@@ -137,7 +220,17 @@ static void find_group(const sdi_index *index, const uint64_t *hashes, size_t co
     }
 }
 
+/* In three rounds, each asking for the memory that the next one reads: the home lines, the metadata or the lines
+ * behind, the answer. While a group's metadata is on its way, so are the home lines of the next one. */
 void sdi_index_find_batch(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_index_hit *hits) {
-    for (size_t i = 0; i < count; i += SDI_GROUP)
-        find_group(index, hashes + i, count - i < SDI_GROUP ? count - i : SDI_GROUP, hits + i);
+    lookup_group groups[2];
+    unsigned now = 0;
+    aim_group(index, hashes, count, &groups[0]);
+    for (size_t first = 0; first < count; now = !now) {
+        lookup_group *group = &groups[now], *next = &groups[!now];
+        look_at_group(index, group);
+        aim_group(index, hashes + first + group->count, count - first - group->count, next);
+        settle_group(index, group, hashes + first, hits + first);
+        first += group->count;
+    }
 }

@@ -12,6 +12,27 @@
 
 #include "index/state.h"
 
+/* --- where a key goes ------------------------------------------------------------------------------------------- */
+
+typedef struct target {
+    uint64_t word;
+    sdi_slot *line; /* home, or one behind: those before it are full, and the key is not in them */
+    uint32_t u;
+    uint16_t tag; /* there; of the slot, once that is known */
+    uint8_t found; /* the slots in the line that may be the key's */
+    uint8_t empty; /* the first empty slot there, unless it was taken meanwhile or the line is full */
+} target;
+
+static inline target target_of(const sdi_index *index, sdi_place place) {
+    target t;
+    t.word = sdi_own_word(index, place.u);
+    uint32_t line = sdi_home_line(place.home, sdi_word_lines_log2(t.word));
+    t.line = sdi_word_segment(t.word) + (size_t)line * SDI_LINE_SLOTS;
+    t.u = place.u;
+    t.tag = (uint16_t)sdi_tag(place.u, sdi_word_tag_base(t.word));
+    return t;
+}
+
 /* --- room -------------------------------------------------------------------------------------------------------- */
 
 static sdi_tally *tally_at(const sdi_index *index, uint32_t u) {
@@ -35,15 +56,23 @@ static inline sdi_tally *tally_in_round(const sdi_index *index, uint32_t u, uint
     return tally;
 }
 
-/* Step 1. */
+/* Step 1. Without a branch for what chance decides: which keys are the first of their segment in this round. */
 static bool surely_fits(sdi_index *index, const uint64_t *hashes, size_t count) {
+    const sdi_seed seed = index->seed;
+    const sdi_directory *root = sdi_own_root(index);
+    sdi_tally *tallies = index->tallies;
+    const uint32_t round = ++index->round;
     bool fits = true;
-    index->round++;
     for (size_t i = 0; i < count; i++) {
-        sdi_tally *tally = tally_in_round(index, sdi_place_of(index->seed, hashes[i]).u, 0);
-        if (tally->pending == OVERFULL || has_room(tally, ++tally->pending)) continue;
-        tally->pending = OVERFULL;
-        fits = false;
+        uint32_t u = sdi_place_of(seed, hashes[i]).u;
+        uint64_t word = atomic_load_explicit(&root->words[sdi_directory_at(root, u)], memory_order_relaxed);
+        sdi_tally *tally = &tallies[sdi_first_place(root, word, u)];
+        uint32_t before = tally->round == round ? tally->pending : 0;
+        uint32_t room = tally->keys < tally->limit ? tally->limit - tally->keys : 0;
+        bool fits_too = before < room; /* not when OVERFULL: there is never so much room */
+        tally->round = round;
+        tally->pending = fits_too ? before + 1 : OVERFULL;
+        fits &= fits_too;
     }
     return fits;
 }
@@ -95,10 +124,18 @@ simdrive_status sdi_index_check(sdi_index *index, const uint64_t *hashes, size_t
     return SIMDRIVE_OK;
 }
 
+/* Asks for its home line too: the put comes when the entry is written, a miss later. */
+static bool has_room_for_one(const sdi_index *index, uint64_t hash) {
+    sdi_place place = sdi_place_of(index->seed, hash);
+    target t = target_of(index, place);
+    __builtin_prefetch(t.line, 1);
+    return has_room(sdi_tally_of(index, t.word, t.u), 1);
+}
+
 simdrive_status sdi_index_reserve(sdi_index *index, const uint64_t *hashes, size_t count) {
     simdrive_status status = sdi_index_check(index, hashes, count);
     if (status != SIMDRIVE_OK) return status;
-    if (count == 1 && has_room(tally_at(index, sdi_place_of(index->seed, hashes[0]).u), 1)) return SIMDRIVE_OK;
+    if (count == 1 && has_room_for_one(index, hashes[0])) return SIMDRIVE_OK;
     bool grew = true;
     while (grew && !surely_fits(index, hashes, count)) {
         grew = false;
@@ -109,25 +146,6 @@ simdrive_status sdi_index_reserve(sdi_index *index, const uint64_t *hashes, size
 }
 
 /* --- putting ----------------------------------------------------------------------------------------------------- */
-
-typedef struct target {
-    uint64_t word;
-    sdi_slot *line; /* home */
-    uint32_t u;
-    uint16_t tag; /* there; of the slot, once that is known */
-    uint8_t found; /* the slots in the home line that may be the key's */
-    uint8_t empty; /* the first empty slot there, unless it was taken meanwhile or the line is full */
-} target;
-
-static inline target target_of(const sdi_index *index, sdi_place place) {
-    target t;
-    t.word = sdi_own_word(index, place.u);
-    uint32_t line = sdi_home_line(place.home, sdi_word_lines_log2(t.word));
-    t.line = sdi_word_segment(t.word) + (size_t)line * SDI_LINE_SLOTS;
-    t.u = place.u;
-    t.tag = (uint16_t)sdi_tag(place.u, sdi_word_tag_base(t.word));
-    return t;
-}
 
 static inline void look_at_line(target *t) {
     t->found = (uint8_t)sdi_line_match(t->line, t->tag);
@@ -144,6 +162,12 @@ static sdi_slot *slot_in_line(const sdi_index *index, sdi_slot *line, unsigned t
     return NULL;
 }
 
+static inline sdi_slot *next_line(uint64_t word, sdi_slot *line) {
+    sdi_slot *segment = sdi_word_segment(word);
+    line += SDI_LINE_SLOTS;
+    return line == segment + ((size_t)SDI_LINE_SLOTS << sdi_word_lines_log2(word)) ? segment : line;
+}
+
 /* Line by line. */
 static sdi_slot *search(const sdi_index *index, target *t, uint64_t hash) {
     sdi_slot *line = t->line;
@@ -151,9 +175,7 @@ static sdi_slot *search(const sdi_index *index, target *t, uint64_t hash) {
         sdi_slot *slot = slot_in_line(index, line, t->tag, hash);
         if (slot) return slot;
         if (!sdi_line_is_full(line)) return &line[sdi_line_first_empty(line)];
-        line += SDI_LINE_SLOTS;
-        sdi_slot *segment = sdi_word_segment(t->word);
-        if (line == segment + ((size_t)SDI_LINE_SLOTS << sdi_word_lines_log2(t->word))) line = segment;
+        line = next_line(t->word, line);
         assert(line != t->line);
         t->tag = (uint16_t)sdi_tag_further(t->tag);
     }
@@ -204,19 +226,35 @@ static size_t aim_group(const sdi_index *index, const uint64_t *hashes, size_t c
     return count;
 }
 
+static inline void prefetch_found(const uint8_t *base, const target *t) {
+    unsigned found = t->found;
+    while (found) {
+        uint64_t slot = atomic_load_explicit(&t->line[sdi_next_match(&found)], memory_order_relaxed);
+        sdi_prefetch_at(base, sdi_slot_offset(slot));
+    }
+}
+
 /* Asks for what is needed next: the metadata of the slots in the home lines that have the right tag, or the line
- * behind. */
+ * behind; then goes on to that one. Which home lines are full is chance, so no branch depends on it. */
 static void look_at_group(const sdi_index *index, target *targets, size_t count) {
     const uint8_t *base = sdi_own_base(index);
+    uint8_t further[SDI_GROUP];
+    size_t further_count = 0;
     for (size_t i = 0; i < count; i++) {
         target *t = &targets[i];
         look_at_line(t);
-        __builtin_prefetch(t->line + (sdi_line_is_full(t->line) ? SDI_LINE_SLOTS : 0), 1);
-        unsigned found = t->found;
-        while (found) {
-            uint64_t slot = atomic_load_explicit(&t->line[sdi_next_match(&found)], memory_order_relaxed);
-            sdi_prefetch_at(base, sdi_slot_offset(slot));
-        }
+        bool is_full = sdi_line_is_full(t->line);
+        __builtin_prefetch(t->line + (is_full ? SDI_LINE_SLOTS : 0), 1);
+        prefetch_found(base, t);
+        further[further_count] = (uint8_t)i;
+        further_count += is_full & (t->found == 0);
+    }
+    for (size_t i = 0; i < further_count; i++) {
+        target *t = &targets[further[i]];
+        t->line = next_line(t->word, t->line);
+        t->tag = (uint16_t)sdi_tag_further(t->tag);
+        look_at_line(t);
+        prefetch_found(base, t);
     }
 }
 
@@ -268,15 +306,23 @@ static bool add_group(sdi_index *index, target *targets, const uint64_t *hashes,
     return has_all;
 }
 
+/* As in sdi_index_put_batch(), but that growth makes targets stale: then it is aimed anew. */
 simdrive_status sdi_index_add_batch(sdi_index *index, const uint64_t *hashes, const uint64_t *offsets, size_t count,
                                     uint64_t *existing) {
-    target targets[SDI_GROUP];
-    simdrive_status status = SIMDRIVE_OK;
-    for (size_t first = 0, done; first < count && status == SIMDRIVE_OK; first += done) {
-        size_t group = aim_group(index, hashes + first, count - first, targets);
-        look_at_group(index, targets, group);
-        if (!add_group(index, targets, hashes + first, offsets + first, group, existing + first, &done))
-            status = grow_for(index, targets[done].u);
+    target targets[2][SDI_GROUP];
+    unsigned now = 0;
+    size_t group = aim_group(index, hashes, count, targets[0]);
+    for (size_t first = 0, done; first < count; first += done) {
+        size_t next = aim_group(index, hashes + first + group, count - first - group, targets[!now]);
+        look_at_group(index, targets[now], group);
+        if (add_group(index, targets[now], hashes + first, offsets + first, group, existing + first, &done)) {
+            now = !now;
+        } else {
+            simdrive_status status = grow_for(index, targets[now][done].u);
+            if (status != SIMDRIVE_OK) return status;
+            next = aim_group(index, hashes + first + done, count - first - done, targets[now]);
+        }
+        group = next;
     }
-    return status;
+    return SIMDRIVE_OK;
 }

@@ -6,7 +6,8 @@
 #include "digest/hash.h"
 #include "store/store.h"
 
-enum { BATCH_GROUP = 64 };
+/* Several groups of the index, which overlaps one with the next; what is found of them stays in the first cache. */
+enum { BATCH_GROUP = 256 };
 
 /* These have no status to refuse bytes that are not there with: NULL is the empty key, whatever its size. */
 uint64_t simdrive_hash_key(const void *key, size_t key_size) {

@@ -850,7 +850,10 @@ simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recove
     simdrive_status status = recovery_begin(out, file, size >= SDI_ENTRY_MIN ? size : 0);
     if (status != SIMDRIVE_OK || size == 0) return status;
     if (size >= SDI_ENTRY_MIN) status = build_index(file, size, options, out, &whole);
-    if (status == SIMDRIVE_OK && whole && out->damage.corrupt_count == 0) return SIMDRIVE_OK;
+    if (status == SIMDRIVE_OK && whole && out->damage.corrupt_count == 0) {
+        out->index = sdi_index_fit(out->index); /* the estimate was of entries: many may be of the same keys */
+        return SIMDRIVE_OK;
+    }
     recovery_abandon(out);
     if (status != SIMDRIVE_OK) return status;
     if (sdi_is_zero(file, size)) { /* space set aside, nothing written yet */

@@ -360,6 +360,32 @@ static void test_an_expected_size_is_met_without_growth(void **state) {
     }
 }
 
+static void add_new(sdi_index *index, fake_file *file, uint64_t n) {
+    uint64_t hash = random_hash(n), offset = file_append(file, hash), existing;
+    assert_int_equal(sdi_index_add_batch(index, &hash, &offset, 1, &existing), SIMDRIVE_OK);
+    assert_int_equal(existing, SDI_INDEX_NONE);
+}
+
+/* Room for keys that did not come is given back; a few too few are not worth it. */
+static void test_an_index_made_too_large_is_made_to_fit(void **state) {
+    (void)state;
+    for (uint64_t keys = 0; keys <= 300000; keys = keys * 3 + 1000) {
+        fake_file file = file_create((size_t)keys + 1);
+        sdi_index *index = new_index(300000, file.bytes);
+        for (uint64_t n = 0; n < keys; n++) add_new(index, &file, n);
+        sdi_index *fit = sdi_index_fit(index);
+        sdi_index_stats stats;
+        sdi_index_get_stats(fit, &stats);
+        assert_int_equal(stats.keys, keys);
+        assert_true(stats.bytes <= 20 * keys + 2048);
+        assert_all_there(fit, &file, random_hash, keys);
+        assert_missing(fit, random_hash(keys));
+        assert_ptr_equal(sdi_index_fit(fit), fit);
+        sdi_index_destroy(fit);
+        free(file.bytes);
+    }
+}
+
 /* --- random operations against a model --------------------------------------------------------------------------- */
 
 enum { MODEL_KEYS = 60000, MODEL_BATCH = 300 };
@@ -519,6 +545,7 @@ int main(void) {
         cmocka_unit_test(test_indexes_draw_different_seeds),
         cmocka_unit_test(test_memory_per_key_stays_within_its_bound),
         cmocka_unit_test(test_an_expected_size_is_met_without_growth),
+        cmocka_unit_test(test_an_index_made_too_large_is_made_to_fit),
         cmocka_unit_test(test_random_operations_match_a_model),
         cmocka_unit_test(test_one_reserve_makes_room_for_a_large_batch),
         cmocka_unit_test(test_reserving_again_and_again_takes_room_once),
