@@ -94,20 +94,18 @@ static inline bool read_at_once(simdrive_store *store, uint64_t hash, simdrive_e
     if (SDI_SELDOM(!pin)) return false;
     const sdi_generation *generation = pin->generation;
     uint64_t end = generation->plain ? sdi_index_probe(generation->index, hash, &base) : SDI_PROBE_UNDECIDED;
-    if (end - 1 < SDI_PROBE_UNDECIDED - 1) {
-        if (!SDI_SELDOM(!sdi_locate_payload(base, end, &start))) {
-            *entry = (simdrive_entry){base + start, (size_t)(end - start), start, pin};
-            *status = SIMDRIVE_OK;
-            return true;
-        }
-    } else if (end == SDI_INDEX_NONE && sdi_is_current(store, generation)) {
-        sdi_unpin(pin, 1);
-        *entry = (simdrive_entry){0};
-        *status = sdi_refuse(SIMDRIVE_NOT_FOUND);
+    if (end != SDI_INDEX_NONE && SDI_OFTEN(end != SDI_PROBE_UNDECIDED && sdi_locate_payload(base, end, &start))) {
+        *entry = (simdrive_entry){base + start, (size_t)(end - start), start, pin};
+        *status = SIMDRIVE_OK;
         return true;
     }
+    bool absent = end == SDI_INDEX_NONE && sdi_is_current(store, generation);
     sdi_unpin(pin, 1);
-    return false;
+    if (absent) {
+        *entry = (simdrive_entry){0};
+        *status = sdi_refuse(SIMDRIVE_NOT_FOUND);
+    }
+    return absent;
 }
 
 SDI_COLD static simdrive_status read_carefully(simdrive_store *store, uint64_t key_hash, simdrive_entry *entry) {
@@ -300,10 +298,30 @@ static simdrive_status session_follow(simdrive_session *session) {
     return SIMDRIVE_OK;
 }
 
-simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t key_hash, simdrive_bytes *payload) {
+/* read_at_once() of a session, which has its pin already. */
+static inline bool session_read_at_once(simdrive_session *session, uint64_t hash, simdrive_bytes *payload,
+                                        simdrive_status *status) {
+    const uint8_t *base;
+    uint64_t start;
+    const sdi_generation *generation = session->pin->generation;
+    if (SDI_SELDOM(!generation->plain || !sdi_is_current(session->store, generation))) return false;
+    uint64_t end = sdi_index_probe(generation->index, hash, &base);
+    if (end == SDI_INDEX_NONE) {
+        if (!sdi_is_current(session->store, generation)) return false;
+        *payload = (simdrive_bytes){0};
+        *status = sdi_refuse(SIMDRIVE_NOT_FOUND);
+        return true;
+    }
+    if (SDI_SELDOM(end == SDI_PROBE_UNDECIDED || !sdi_locate_payload(base, end, &start))) return false;
+    *payload = (simdrive_bytes){base + start, (size_t)(end - start)};
+    *status = SIMDRIVE_OK;
+    return true;
+}
+
+SDI_COLD static simdrive_status session_read_carefully(simdrive_session *session, uint64_t key_hash,
+                                                       simdrive_bytes *payload) {
     sdi_record record;
     const uint8_t *base;
-    if (!session || !payload) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     *payload = (simdrive_bytes){0};
     for (;;) {
         const sdi_generation *generation = session->pin->generation;
@@ -321,6 +339,13 @@ simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t k
         status = session_follow(session);
         if (status != SIMDRIVE_OK) return status;
     }
+}
+
+simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t key_hash, simdrive_bytes *payload) {
+    simdrive_status status;
+    if (SDI_SELDOM(!session || !payload)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (session_read_at_once(session, key_hash, payload, &status)) return status;
+    return session_read_carefully(session, key_hash, payload);
 }
 
 simdrive_status simdrive_session_read(simdrive_session *session, const void *key, size_t key_size,
