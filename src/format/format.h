@@ -86,6 +86,16 @@ static inline bool sdi_decode(const uint8_t *file, uint64_t end, sdi_record *out
     return sdi_decode_with_prev(file, end, sdi_load64(file + end + SDI_PREV_FIELD), out);
 }
 
+/* Where the payload begins of the entry whose metadata is at `end`, for those who want nothing else: false when it is a
+ * tombstone, no entry, or in doubt. */
+static inline bool sdi_locate_payload(const uint8_t *file, uint64_t end, uint64_t *start) {
+    uint64_t prev = sdi_load64(file + end + SDI_PREV_FIELD);
+    *start = sdi_payload_start(prev);
+    /* The first condition keeps out tombstones, and payloads of one byte that need no padding, which look like them.
+     * The last one is that for prev: 0, or at least the end of the smallest entry. */
+    return prev < end - 1 && *start < end && prev - 1 >= SDI_ENTRY_MIN - 1;
+}
+
 /* Writes the 20 bytes of metadata. */
 static inline void sdi_encode_metadata(uint8_t *at, uint64_t key_hash, uint64_t prev, uint32_t checksum) {
     sdi_store64(at, key_hash);

@@ -189,6 +189,12 @@ simdrive_status sdi_thread_start(sdi_thread *thread, void (*run)(void *user), vo
 void sdi_thread_join(sdi_thread *thread);
 void sdi_thread_yield(void); /* lets others run */
 
+/* A barrier on both sides of an order between threads, paid for by the side that needs it seldom: when it returns true,
+ * each thread of the process has gone through a full memory barrier since it was called. False when the system refuses.
+ * sdi_barrier_prepare() tells whether there is such a thing; it is called before anyone relies on it. */
+bool sdi_barrier_prepare(void);
+bool sdi_barrier_everywhere(void);
+
 /* A small number of the calling thread, from 0 up, given out in the order of first use. Two live threads never share
  * one. Costs a thread-local load. */
 unsigned sdi_thread_number(void);

@@ -1,26 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* generation.c — the life of a generation: made, mapped, published, pinned, retired, drained. See store.h, S2 to S4. */
+/* generation.c — the life of a generation: made, mapped, published, pinned, retired, drained. See store.h, S2 to S4.
+ *
+ * A struct goes round: from the store that has made it, to the list of those that the store may use again, and when the
+ * store is gone to a list for all stores of the process, which keeps it for good (P6 of pins.h). There are as many as
+ * there were generations at the same time at most, of some 6 KiB each. */
 #include <string.h>
 
 #include "store/store.h"
 
 enum { MAP_GROWTH = 4, MODEST_RESERVE = 16 << 20 };
 
-static sdi_generation *take_free(simdrive_store *store) {
-    /* Only the holder of the writer's place takes from the list, so an element cannot come back in between. */
-    sdi_generation *first = atomic_load_explicit(&store->free_generations, memory_order_acquire);
-    while (first && !atomic_compare_exchange_weak_explicit(&store->free_generations, &first, first->next_free,
-                                                           memory_order_acquire, memory_order_acquire)) {
+static _Atomic(sdi_generation *) spare; /* of stores that are gone */
+
+static void put_on(_Atomic(sdi_generation *) *list, sdi_generation *generation) {
+    generation->next_free = atomic_load_explicit(list, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(list, &generation->next_free, generation, memory_order_release,
+                                                  memory_order_relaxed)) {
     }
-    return first;
 }
 
-static void give_back(simdrive_store *store, sdi_generation *generation) {
-    sdi_generation *first = atomic_load_explicit(&store->free_generations, memory_order_relaxed);
-    do {
-        generation->next_free = first;
-    } while (!atomic_compare_exchange_weak_explicit(&store->free_generations, &first, generation,
-                                                    memory_order_release, memory_order_relaxed));
+/* Takes all and puts the rest back: so no element can come back between a look at it and its removal. */
+static sdi_generation *take_from(_Atomic(sdi_generation *) *list) {
+    sdi_generation *first = atomic_exchange_explicit(list, NULL, memory_order_acquire);
+    sdi_generation *rest = first ? first->next_free : NULL;
+    while (rest) {
+        sdi_generation *next = rest->next_free;
+        put_on(list, rest);
+        rest = next;
+    }
+    return first;
 }
 
 static void add_to_all(simdrive_store *store, sdi_generation *generation) {
@@ -30,7 +38,7 @@ static void add_to_all(simdrive_store *store, sdi_generation *generation) {
     }
 }
 
-/* Everything but the pins, which a late reader may be looking at. */
+/* Everything; of the pins only the life, for a late reader may be looking at them. */
 static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->tail, 0, memory_order_relaxed);
     atomic_store_explicit(&generation->base, NULL, memory_order_relaxed);
@@ -53,30 +61,43 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->retired, false, memory_order_relaxed);
     atomic_store_explicit(&generation->index_discarded, false, memory_order_relaxed);
     atomic_store_explicit(&generation->reclaiming, 0, memory_order_relaxed);
-    /* Who sees that it lives again sees also that it is not retired (statistics.c). */
-    atomic_store_explicit(&generation->open_slots, SDI_PIN_SLOTS, memory_order_release);
     generation->next_free = NULL;
+    sdi_pins_begin(&generation->pins); /* who sees that it lives again sees also that it is not retired (statistics.c) */
+}
+
+static void drain(sdi_generation *generation) {
+    simdrive_store *store = generation->store;
+    simdrive_entry nested = generation->nested;
+    sdi_generation_forget(generation);
+    sdi_superseded_clear(&generation->superseded);
+    for (size_t i = 0; i < generation->map_count; i++)
+        store->os->unmap(store->os, generation->maps[i].base, generation->maps[i].size);
+    if (generation->file) store->os->close(store->os, generation->file);
+    put_on(&store->free_generations, generation);
+    sdi_store_unref(store);
+    simdrive_entry_release(&nested);
+}
+
+static sdi_generation *make(void) {
+    sdi_generation *generation = aligned_alloc(_Alignof(sdi_generation), sizeof *generation);
+    if (!generation) return NULL;
+    if (sdi_superseded_init(&generation->superseded) != SIMDRIVE_OK) {
+        free(generation);
+        return NULL;
+    }
+    sdi_pins_init(&generation->pins, generation, drain);
+    return generation;
 }
 
 sdi_generation *sdi_generation_create(simdrive_store *store) {
-    sdi_generation *generation = take_free(store);
-    if (!generation) {
-        generation = aligned_alloc(_Alignof(sdi_generation), sizeof *generation);
-        if (!generation) return NULL;
-        for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
-            atomic_init(&generation->pins[i].word, SDI_PIN_RETIRED);
-            generation->pins[i].generation = generation;
-        }
-        generation->store = store;
-        if (sdi_superseded_init(&generation->superseded) != SIMDRIVE_OK) {
-            free(generation);
-            return NULL;
-        }
-        reset(generation);
-        add_to_all(store, generation);
-    } else {
-        reset(generation);
-    }
+    sdi_generation *generation = take_from(&store->free_generations);
+    bool is_known = generation != NULL; /* to the store's list of all */
+    if (!generation) generation = take_from(&spare);
+    if (!generation) generation = make();
+    if (!generation) return NULL;
+    generation->store = store;
+    reset(generation);
+    if (!is_known) add_to_all(store, generation);
     atomic_fetch_add_explicit(&store->references, 1, memory_order_relaxed);
     return generation;
 }
@@ -139,10 +160,11 @@ simdrive_status sdi_generation_map(sdi_generation *generation, uint64_t size) {
 
 void sdi_generation_publish(sdi_generation *generation) {
     simdrive_store *store = generation->store;
+    const sdi_damage_map *damage = &generation->damage;
+    generation->plain = damage->repair_count == 0 && damage->corrupt_count == 0 && !store->options.check_on_read;
     generation->sequence = atomic_load_explicit(&store->sequence, memory_order_relaxed) + 1;
     /* A reader that saw this struct in an earlier life may pin it between these two lines, and finds it complete. */
-    for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
-        atomic_store_explicit(&generation->pins[i].word, 0, memory_order_release);
+    sdi_pins_open(&generation->pins);
     atomic_store_explicit(&store->current, generation, memory_order_release);
     atomic_store_explicit(&store->sequence, generation->sequence, memory_order_release);
 }
@@ -158,25 +180,6 @@ void sdi_generation_forget(sdi_generation *generation) {
     sdi_index_destroy(generation->index);
     generation->index = NULL;
     sdi_damage_free(&generation->damage);
-}
-
-static void drain(sdi_generation *generation) {
-    simdrive_store *store = generation->store;
-    simdrive_entry nested = generation->nested;
-    sdi_generation_forget(generation);
-    sdi_superseded_clear(&generation->superseded);
-    for (size_t i = 0; i < generation->map_count; i++)
-        store->os->unmap(store->os, generation->maps[i].base, generation->maps[i].size);
-    if (generation->file) store->os->close(store->os, generation->file);
-    give_back(store, generation);
-    sdi_store_unref(store);
-    simdrive_entry_release(&nested);
-}
-
-void sdi_pin_drained(sdi_pin *pin) {
-    atomic_load_explicit(&pin->word, memory_order_acquire); /* all that others did under their pins has happened */
-    sdi_generation *generation = pin->generation;
-    if (atomic_fetch_sub_explicit(&generation->open_slots, 1, memory_order_acq_rel) == 1) drain(generation);
 }
 
 /* The index of a retired generation is of use to few; its memory need not wait for the last entry. Who comes to use it
@@ -201,17 +204,9 @@ sdi_pin *sdi_pin_with_index(simdrive_store *store) {
 }
 
 void sdi_generation_retire(sdi_generation *generation) {
-    unsigned drained = 0;
     atomic_store(&generation->retired, true);
     discard_unused_index(generation);
-    for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
-        uint64_t before =
-            atomic_fetch_or_explicit(&generation->pins[i].word, SDI_PIN_RETIRED, memory_order_acq_rel);
-        if ((before & ~SDI_PIN_RETIRED) == 0) drained++;
-    }
-    if (drained > 0 &&
-        atomic_fetch_sub_explicit(&generation->open_slots, drained, memory_order_acq_rel) == drained)
-        drain(generation);
+    sdi_pins_close(&generation->pins);
 }
 
 static void free_scratch(sdi_scratch *scratch) {
@@ -229,8 +224,7 @@ void sdi_store_unref(simdrive_store *store) {
     sdi_generation *generation = atomic_load_explicit(&store->free_generations, memory_order_acquire);
     while (generation) {
         sdi_generation *next = generation->next_free;
-        sdi_superseded_destroy(&generation->superseded);
-        free(generation);
+        put_on(&spare, generation);
         generation = next;
     }
     free_scratch(&store->scratch);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "digest/hash.h"
+#include "index/probe.h"
 #include "store/store.h"
 
 /* Several groups of the index, which overlaps one with the next; what is found of them stays in the first cache. */
@@ -84,13 +85,35 @@ bool sdi_passes_check(const simdrive_store *store, const uint8_t *base, const sd
     return !store->options.check_on_read || sdi_checksum_matches(base, record, store->checksum, NULL);
 }
 
-simdrive_status simdrive_read_hash(simdrive_store *store, uint64_t key_hash, simdrive_entry *entry) {
+/* What nearly every single read is: a key that one look into the index decides, in a store without damage. Nothing has
+ * happened, and the long way is to be gone, where it is not so. See probe.h for why this is worth its lines. */
+static inline bool read_at_once(simdrive_store *store, uint64_t hash, simdrive_entry *entry,
+                                simdrive_status *status) {
+    const uint8_t *base;
+    uint64_t start;
+    sdi_pin *pin = sdi_pin_at_once(store);
+    if (SDI_SELDOM(!pin)) return false;
+    const sdi_generation *generation = pin->generation;
+    uint64_t end = generation->plain ? sdi_index_probe(generation->index, hash, &base) : SDI_PROBE_UNDECIDED;
+    if (end != SDI_INDEX_NONE && SDI_OFTEN(end != SDI_PROBE_UNDECIDED && sdi_locate_payload(base, end, &start))) {
+        *entry = (simdrive_entry){base + start, (size_t)(end - start), start, pin};
+        *status = SIMDRIVE_OK;
+        return true;
+    }
+    bool absent = end == SDI_INDEX_NONE && sdi_is_current(store, generation);
+    sdi_unpin(pin, 1);
+    if (absent) {
+        *entry = (simdrive_entry){0};
+        *status = sdi_refuse(SIMDRIVE_NOT_FOUND);
+    }
+    return absent;
+}
+
+SDI_COLD static simdrive_status read_carefully(simdrive_store *store, uint64_t key_hash, simdrive_entry *entry) {
     sdi_pin *pin;
     sdi_record record;
     const uint8_t *base;
-    if (!entry) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     memset(entry, 0, sizeof *entry);
-    if (!store) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_pin_record(store, key_hash, &pin, &record, &base);
     if (status != SIMDRIVE_OK) return status;
     if (!sdi_passes_check(store, base, &record)) {
@@ -101,12 +124,22 @@ simdrive_status simdrive_read_hash(simdrive_store *store, uint64_t key_hash, sim
     return SIMDRIVE_OK;
 }
 
+SDI_COLD static simdrive_status refuse_read(simdrive_entry *entry) {
+    if (entry) memset(entry, 0, sizeof *entry);
+    return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+}
+
+simdrive_status simdrive_read_hash(simdrive_store *store, uint64_t key_hash, simdrive_entry *entry) {
+    simdrive_status status;
+    if (SDI_SELDOM(!store || !entry)) return refuse_read(entry);
+    return read_at_once(store, key_hash, entry, &status) ? status : read_carefully(store, key_hash, entry);
+}
+
 simdrive_status simdrive_read(simdrive_store *store, const void *key, size_t key_size, simdrive_entry *entry) {
-    if (!key && key_size > 0) {
-        if (entry) memset(entry, 0, sizeof *entry);
-        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    }
-    return simdrive_read_hash(store, sdi_hash(key, key_size), entry);
+    simdrive_status status;
+    if (SDI_SELDOM(!store || !entry || (!key && key_size > 0))) return refuse_read(entry);
+    uint64_t hash = sdi_hash(key, key_size);
+    return read_at_once(store, hash, entry, &status) ? status : read_carefully(store, hash, entry);
 }
 
 bool simdrive_exists_hash(simdrive_store *store, uint64_t key_hash) {
@@ -266,10 +299,30 @@ static simdrive_status session_follow(simdrive_session *session) {
     return SIMDRIVE_OK;
 }
 
-simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t key_hash, simdrive_bytes *payload) {
+/* read_at_once() of a session, which has its pin already. */
+static inline bool session_read_at_once(simdrive_session *session, uint64_t hash, simdrive_bytes *payload,
+                                        simdrive_status *status) {
+    const uint8_t *base;
+    uint64_t start;
+    const sdi_generation *generation = session->pin->generation;
+    if (SDI_SELDOM(!generation->plain || !sdi_is_current(session->store, generation))) return false;
+    uint64_t end = sdi_index_probe(generation->index, hash, &base);
+    if (end == SDI_INDEX_NONE) {
+        if (!sdi_is_current(session->store, generation)) return false;
+        *payload = (simdrive_bytes){0};
+        *status = sdi_refuse(SIMDRIVE_NOT_FOUND);
+        return true;
+    }
+    if (SDI_SELDOM(end == SDI_PROBE_UNDECIDED || !sdi_locate_payload(base, end, &start))) return false;
+    *payload = (simdrive_bytes){base + start, (size_t)(end - start)};
+    *status = SIMDRIVE_OK;
+    return true;
+}
+
+SDI_COLD static simdrive_status session_read_carefully(simdrive_session *session, uint64_t key_hash,
+                                                       simdrive_bytes *payload) {
     sdi_record record;
     const uint8_t *base;
-    if (!session || !payload) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     *payload = (simdrive_bytes){0};
     for (;;) {
         const sdi_generation *generation = session->pin->generation;
@@ -287,6 +340,13 @@ simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t k
         status = session_follow(session);
         if (status != SIMDRIVE_OK) return status;
     }
+}
+
+simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t key_hash, simdrive_bytes *payload) {
+    simdrive_status status;
+    if (SDI_SELDOM(!session || !payload)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (session_read_at_once(session, key_hash, payload, &status)) return status;
+    return session_read_carefully(session, key_hash, payload);
 }
 
 simdrive_status simdrive_session_read(simdrive_session *session, const void *key, size_t key_size,

@@ -23,7 +23,7 @@
  *       key. Never an entry that has not its checksum: it stays what it is.
  *   R3  No compaction runs beside it (`compacting`), so the generation stays the current one.
  *   R4  Pins are paused for a moment only, and not at all when one of them is held for long: each slot must have been
- *       seen at rest before. The bits are cleared before anything else happens, so that no retirement meets them.
+ *       seen at rest before. They go on before anything else happens, so that no retirement meets the pause.
  */
 #include "store/store.h"
 
@@ -63,11 +63,11 @@ static uint64_t deadline(unsigned ms) {
     return sdi_monotonic_ns() + (uint64_t)ms * 1000000;
 }
 
-/* Whether each slot's word is `wanted` at some time before the deadline, not all at the same time. */
-static bool each_slot_becomes(const sdi_generation *generation, uint64_t wanted, uint64_t until) {
+/* Whether each slot is at rest at some time before the deadline, not all at the same time. */
+static bool each_slot_rests(const sdi_generation *generation, uint64_t until) {
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
         unsigned looks = 0;
-        while (atomic_load_explicit(&generation->pins[i].word, memory_order_acquire) != wanted) {
+        while (!sdi_pins_slot_is_at_rest(&generation->pins.slots[i])) {
             if (++looks % LOOKS != 0) continue;
             if (sdi_monotonic_ns() > until) return false;
             sdi_thread_yield();
@@ -76,15 +76,12 @@ static bool each_slot_becomes(const sdi_generation *generation, uint64_t wanted,
     return true;
 }
 
-/* While new pins wait, a slot that is empty stays so: then all of them are, once each has been seen. */
+/* While new pins wait, a slot that is at rest stays so: then all of them are, once each has been seen. */
 static bool everybody_is_gone(sdi_generation *generation, uint64_t tail) {
-    if (!each_slot_becomes(generation, 0, deadline(REST_MS))) return false;
-    for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
-        atomic_fetch_or_explicit(&generation->pins[i].word, SDI_PIN_PAUSED, memory_order_relaxed);
-    bool gone = each_slot_becomes(generation, SDI_PIN_PAUSED, deadline(PAUSE_MS));
+    if (!each_slot_rests(generation, deadline(REST_MS)) || !sdi_pins_pause(&generation->pins)) return false;
+    bool gone = each_slot_rests(generation, deadline(PAUSE_MS));
     if (gone) atomic_store_explicit(&generation->reclaiming, tail, memory_order_relaxed);
-    for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
-        atomic_fetch_and_explicit(&generation->pins[i].word, ~SDI_PIN_PAUSED, memory_order_release);
+    sdi_pins_resume(&generation->pins);
     return gone;
 }
 

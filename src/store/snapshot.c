@@ -41,11 +41,6 @@ void sdi_superseded_clear(sdi_superseded *superseded) {
     superseded->lost_since = UINT64_MAX;
 }
 
-void sdi_superseded_destroy(sdi_superseded *superseded) {
-    sdi_superseded_clear(superseded);
-    sdi_mutex_destroy(&superseded->mutex);
-}
-
 static size_t slot_of(const uint64_t *ends, size_t capacity, uint64_t end) {
     size_t slot = (size_t)((end * UINT64_C(0x9E3779B97F4A7C15)) >> 24) & (capacity - 1);
     while (ends[slot] != 0 && ends[slot] != end) slot = (slot + 1) & (capacity - 1);

@@ -100,19 +100,13 @@ static simdrive_status read_file(const simdrive_store *store, const sdi_generati
 
 /* --- what is held ------------------------------------------------------------------------------------------------ */
 
-static uint64_t pins_of(const sdi_generation *generation) {
-    uint64_t pins = 0;
-    for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) pins += read_figure(&generation->pins[i].word) & SDI_PIN_COUNT_MASK;
-    return pins;
-}
-
 /* Step 4. The caller has a pin of his own, which is not counted. */
 static void read_held(const simdrive_store *store, simdrive_statistics *out) {
     const sdi_generation *generation = atomic_load_explicit(&store->all_generations, memory_order_acquire);
     out->generations = 1;
     for (; generation; generation = generation->next_made) {
-        bool is_open = atomic_load_explicit(&generation->open_slots, memory_order_acquire) > 0;
-        out->pins += pins_of(generation);
+        bool is_open = !(atomic_load(&generation->pins.state) & SDI_PINS_DRAINED);
+        out->pins += sdi_pins_count(&generation->pins);
         if (!is_open || !atomic_load_explicit(&generation->retired, memory_order_acquire)) continue;
         out->generations++;
         out->held_bytes += sdi_tail(generation);

@@ -6,17 +6,17 @@
  *                               generation (older: retired by a compaction, still pinned by entries)
  *
  * A generation is one file behind the path: opening makes the first, each compaction the next. Whoever looks at bytes
- * pins the generation first, and what he takes out keeps the pin. Pins are counted in slots of one cache line each, one
- * slot for each thread (modulo their number), so that threads do not write to each other's lines.
+ * pins the generation first, and what he takes out keeps the pin. How pins are counted, without threads writing to each
+ * other's cache lines, stands in pins.h.
  *
  * Invariants
  *   S1  Order of publication: bytes in the file, then the index, then `tail`. Readers look in the opposite order.
  *   S2  Bytes before `tail` never change, and the map that covers them stays until the generation is drained.
  *   S3  `current` is replaced only by the holder of the writer's place. A retired generation takes no new pins; its
- *       resources go when its last pin goes. The struct itself is used again for a later generation, and freed with the
- *       store: a reader that loses the race to pin may look at it at any time.
- *   S4  A pin is released in the slot in which it was taken. So the count of a slot never falls below zero, and a
- *       retired slot that reached zero stays there.
+ *       resources go when its last pin goes. The struct itself is used again for a later generation, of another store
+ *       when this one is gone, and never freed: a reader that loses the race to pin, or has just released one, may look
+ *       at its pins at any time.
+ *   S4  Pins are counted as pins.h says: what is pinned stays, and what is retired and not pinned goes.
  *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and
  *       `damaged_tail`. One exception: a compaction that has left the place may find that the folder cannot be synced,
  *       and poisons the handle then.
@@ -38,28 +38,18 @@
 #include "os/os.h"
 #include "simdrive.h"
 #include "store/compaction.h"
+#include "store/pins.h"
 #include "store/stats.h"
 
 enum {
-    SDI_PIN_SLOTS = 64,
     SDI_MAX_MAPS = 48 /* of one generation: each is twice the one before, unless addresses are short */
 };
 
-#define SDI_PIN_RETIRED (UINT64_C(1) << 63)
-#define SDI_PIN_PAUSED (UINT64_C(1) << 62)          /* new pins wait, for a moment: reclaim.c */
-#define SDI_PIN_COUNT_MASK ((UINT64_C(1) << 48) - 1)
 #define SDI_CHECK_WINDOW (UINT64_C(64) << 20)       /* checked at opening */
 #define SDI_MAP_RESERVE_DEFAULT (UINT64_C(64) << 30)
 #define SDI_QUARANTINE_DEFAULT (UINT64_C(1) << 30)
 #define SDI_PROGRESS_STEP (UINT64_C(16) << 20)
 #define SDI_COMPACT_MIN_DEFAULT (UINT64_C(64) << 20)
-
-struct sdi_generation;
-
-typedef struct sdi_pin {
-    _Alignas(64) _Atomic uint64_t word; /* count, SDI_PIN_RETIRED, SDI_PIN_PAUSED */
-    struct sdi_generation *generation;
-} sdi_pin;
 
 /* A stretch of the chain: entries whose tails are in (bottom, top], each linked to the next. A store that is whole has
  * one, from its tail to 0. Newest first. */
@@ -107,11 +97,14 @@ typedef struct sdi_superseded {
 } sdi_superseded;
 
 typedef struct sdi_generation {
-    sdi_pin pins[SDI_PIN_SLOTS];
+    sdi_pins pins;
+    /* Read by everyone, written before it is published: apart from what each append writes. */
     struct simdrive_store *store;
-    _Atomic uint64_t tail;
-    _Atomic(const uint8_t *) base; /* of the largest map */
     sdi_index *index;
+    bool plain; /* no payload is corrupt or repaired, none is checked when read: an index hit needs no judgement */
+
+    _Alignas(64) _Atomic uint64_t tail;
+    _Atomic(const uint8_t *) base; /* of the largest map */
     sdi_damage_map damage;
     sdi_counters counters;
     sdi_work work_before; /* of the handle: what a look at this file must leave out (statistics.c) */
@@ -134,7 +127,6 @@ typedef struct sdi_generation {
     _Atomic bool retired;
     _Atomic bool index_discarded;
     _Atomic uint64_t reclaiming; /* stale payloads below may go at any moment; 0: none (reclaim.c) */
-    _Atomic unsigned open_slots; /* not yet retired and drained */
     struct sdi_generation *next_free;
     struct sdi_generation *next_made; /* in the store's list of all; set once */
 } sdi_generation;
@@ -243,9 +235,6 @@ void sdi_generation_publish(sdi_generation *generation);
 /* Takes no more pins; its resources go with the last one, which may be now. Also for one that was never published. */
 void sdi_generation_retire(sdi_generation *generation);
 
-/* Called by sdi_unpin() when a retired slot has become empty. */
-void sdi_pin_drained(sdi_pin *pin);
-
 /* Drops one reference on the store; the last one frees it. */
 void sdi_store_unref(simdrive_store *store);
 
@@ -254,30 +243,18 @@ sdi_pin *sdi_pin_with_index(simdrive_store *store);
 /* Ends the interest in the index; the pin stays. */
 void sdi_release_index(sdi_generation *generation);
 
+/* Pins the current generation if that can be had at once; else NULL. */
+static inline sdi_pin *sdi_pin_at_once(simdrive_store *store) {
+    return sdi_pins_take(&atomic_load_explicit(&store->current, memory_order_acquire)->pins);
+}
+
 /* Pins the current generation. */
 static inline sdi_pin *sdi_pin_current(simdrive_store *store) {
-    unsigned number = sdi_thread_number() % SDI_PIN_SLOTS;
     for (;;) {
-        sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
-        sdi_pin *pin = &generation->pins[number];
-        uint64_t word = atomic_load_explicit(&pin->word, memory_order_relaxed);
-        while (!(word & (SDI_PIN_RETIRED | SDI_PIN_PAUSED))) {
-            if (atomic_compare_exchange_weak_explicit(&pin->word, &word, word + 1, memory_order_acquire,
-                                                      memory_order_relaxed))
-                return pin;
-        }
-        if (word & SDI_PIN_PAUSED) sdi_thread_yield();
+        sdi_pin *pin = sdi_pin_at_once(store);
+        if (SDI_OFTEN(pin != NULL)) return pin;
+        sdi_thread_yield(); /* it is being replaced, or pins are paused, for a moment */
     }
-}
-
-/* One more pin in the same slot; the caller holds one. */
-static inline void sdi_pin_again(sdi_pin *pin, uint64_t count) {
-    atomic_fetch_add_explicit(&pin->word, count, memory_order_relaxed);
-}
-
-static inline void sdi_unpin(sdi_pin *pin, uint64_t count) {
-    uint64_t left = atomic_fetch_sub_explicit(&pin->word, count, memory_order_release) - count;
-    if (left == SDI_PIN_RETIRED) sdi_pin_drained(pin);
 }
 
 /* Whether a pinned generation is the newest. If not, what was not found in it may be in the newer one. */
@@ -513,7 +490,6 @@ bool sdi_walk_next(sdi_walk *walk, sdi_record *record);
 /* --- snapshot.c -------------------------------------------------------------------------------------------------- */
 
 simdrive_status sdi_superseded_init(sdi_superseded *superseded);
-void sdi_superseded_destroy(sdi_superseded *superseded);
 void sdi_superseded_clear(sdi_superseded *superseded);
 
 /* Writer, before an append: makes room to note `count` replacements, if anybody is interested. */
