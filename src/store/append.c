@@ -5,7 +5,7 @@
  *   2  Make sure that nothing can fail later but the system's write: map, index, notes for snapshots, buffers. Then
  *      damaged bytes behind the tail are moved out of the way (writer.c).
  *   3  Write. Small payloads are copied, checksummed on the way, into one buffer; large ones are written from where
- *      they are, between the pieces of that buffer. An atomic batch of several entries goes in with the link of its
+ *      they are, between the pieces of that buffer, in steps. An atomic batch of several entries goes in with the link of its
  *      first entry turned around (sdi_unpublished_prev), the first entry of a file with a mark in place of its first
  *      bytes. So does an entry that a loss of power could leave with another key (sdi_key_may_tear).
  *   4  Sync, where the policy wants it; then put the true bytes in; then sync again.
@@ -20,6 +20,7 @@
 enum {
     BUFFER_BYTES = 1 << 20,   /* of small payloads and metadata, written at once */
     COPIED_PAYLOAD = 1 << 14, /* payloads up to this size are copied into the buffer */
+    WRITE_STEP = 1 << 19,     /* a write ends in a large payload at a multiple of this */
     PIECES = 512,             /* gathered into one call */
     HELD_BYTES = 8,
     CLEARED_AHEAD = 64, /* room behind the buffer for zeros that are put there ahead of a payload */
@@ -265,28 +266,46 @@ static uint8_t *buffer_end(append_job *append) {
     return append->store->scratch.bytes + append->used;
 }
 
-/* The payload into the buffer, or a piece of its own; returns its checksum. */
-static uint32_t gather_payload(append_job *append, const uint8_t *data, size_t size) {
-    sdi_crc_kind kind = append->store->checksum;
-    if (size <= COPIED_PAYLOAD) {
-        uint32_t crc = sdi_copy_crc(kind, 0, buffer_end(append), data, size);
-        append->used += size;
-        return crc;
-    }
+/* A payload that is written from where it is; `*crc` goes on over it. It is cut where the offset in the file is a
+ * multiple of WRITE_STEP, for three reasons. What the checksum has read is still in the cache when it is written.
+ * Writes that end with a page leave none to be written twice. And for one long write a file system takes the largest
+ * blocks of memory that it can get, which on a virtual machine may be those that went back to the host. Measured on
+ * ext4, values of 256 KiB in batches of 16: writes of a whole batch ran at 1.2 to 5.0 GB/s, mostly below 3; those of
+ * one step at 4.6 to 5.4. Steps of 256 KiB and 1 MiB are 2 % slower. */
+static simdrive_status gather_large_payload(append_job *append, simdrive_bytes payload, uint64_t offset,
+                                            uint32_t *crc) {
+    const uint8_t *data = payload.data;
     close_run(append);
-    append->store->scratch.pieces[append->piece_count++] = (simdrive_bytes){data, size};
-    return sdi_crc(kind, 0, data, size);
+    for (size_t done = 0, step; done < payload.size; done += step) {
+        size_t to_end = WRITE_STEP - (size_t)((offset + done) % WRITE_STEP);
+        step = to_end < payload.size - done ? to_end : payload.size - done;
+        *crc = sdi_crc(append->store->checksum, *crc, data + done, step);
+        append->store->scratch.pieces[append->piece_count++] = (simdrive_bytes){data + done, step};
+        if (step < to_end) break;
+        simdrive_status status = flush(append);
+        if (status != SIMDRIVE_OK) return status;
+    }
+    return SIMDRIVE_OK;
+}
+
+/* The payload, or what is left of it, at `offset` in the file; `*crc` goes on over it. */
+static simdrive_status gather_payload(append_job *append, simdrive_bytes payload, uint64_t offset, uint32_t *crc) {
+    if (payload.size > COPIED_PAYLOAD) return gather_large_payload(append, payload, offset, crc);
+    *crc = sdi_copy_crc(append->store->checksum, *crc, buffer_end(append), payload.data, payload.size);
+    append->used += payload.size;
+    return SIMDRIVE_OK;
 }
 
 /* The same for the first entry of a file, where the mark stands for the first bytes. */
-static uint32_t gather_first_payload(append_job *append, const uint8_t *data, size_t size) {
-    size_t held = sdi_first_write_hold(0, size);
+static simdrive_status gather_first_payload(append_job *append, simdrive_bytes payload, uint32_t *crc) {
+    size_t held = sdi_first_write_hold(0, payload.size);
     append->held = held;
-    memcpy(append->held_bytes, data, held);
+    memcpy(append->held_bytes, payload.data, held);
     memcpy(buffer_end(append), sdi_first_write_mark, held);
     append->used += held;
-    if (size > held) gather_payload(append, data + held, size - held);
-    return sdi_crc(append->store->checksum, 0, data, size);
+    *crc = sdi_crc(append->store->checksum, *crc, append->held_bytes, held);
+    simdrive_bytes rest = {(const uint8_t *)payload.data + held, payload.size - held};
+    return rest.size > 0 ? gather_payload(append, rest, held, crc) : SIMDRIVE_OK;
 }
 
 /* What an entry writes for its payload; a tombstone has one byte. */
@@ -311,8 +330,10 @@ static simdrive_status gather_entry(append_job *append, const simdrive_change *c
     if (status != SIMDRIVE_OK) return status;
     clear_pad(buffer_end(append), pad);
     append->used += pad;
-    uint32_t crc = prev == 0 ? gather_first_payload(append, payload.data, payload.size)
-                             : gather_payload(append, payload.data, payload.size);
+    uint32_t crc = 0;
+    status = prev == 0 ? gather_first_payload(append, payload, &crc)
+                       : gather_payload(append, payload, end - payload.size, &crc);
+    if (status != SIMDRIVE_OK) return status;
     uint8_t *metadata = buffer_end(append);
     sdi_encode_metadata(metadata, change->key_hash, prev, crc);
     if (append->link_held && prev == append->tail)
