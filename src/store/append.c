@@ -5,9 +5,9 @@
  *   2  Make sure that nothing can fail later but the system's write: map, index, notes for snapshots, buffers. Then
  *      damaged bytes behind the tail are moved out of the way (writer.c).
  *   3  Write. Small payloads are copied, checksummed on the way, into one buffer; large ones are written from where
- *      they are, between the pieces of that buffer, in steps. An atomic batch of several entries goes in with the link of its
- *      first entry turned around (sdi_unpublished_prev), the first entry of a file with a mark in place of its first
- *      bytes. So does an entry that a loss of power could leave with another key (sdi_key_may_tear).
+ *      they are, between the pieces of that buffer, in steps. An atomic batch of several entries goes in with the link
+ *      of its first entry turned around (sdi_unpublished_prev), the first entry of a file with a mark in place of its
+ *      first bytes. So does an entry that a loss of power could leave with another key (sdi_key_may_tear).
  *   4  Sync, where the policy wants it; then put the true bytes in; then sync again.
  *   5  Index, counters, tail: from here on readers find the entries.
  *
