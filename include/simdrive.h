@@ -593,7 +593,7 @@ SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_rename(simdrive_store 
  * run at once, each waiting for the other's store, would wait for ever. */
 typedef simdrive_status (*simdrive_source)(void *user, void *buffer, size_t capacity, size_t *produced);
 
-/* Appends one entry from a source of any length with a buffer of `buffer_size` bytes (0: 1 MiB). The store is as
+/* Appends one entry from a source of any length with a buffer of `buffer_size` bytes (0: 512 KiB). The store is as
  * before when the source fails, gives nothing at all, or gives the single byte 00 (ERROR_INVALID_PAYLOAD). */
 SIMDRIVE_API SIMDRIVE_MUST_CHECK simdrive_status simdrive_write_stream(simdrive_store *store, const void *key,
                                                                        size_t key_size, simdrive_source source,

@@ -19,6 +19,8 @@ typedef enum sdi_crc_kind {
     SDI_CRC32 = 1   /* ISO-HDLC, 0x04C11DB7 */
 } sdi_crc_kind;
 
+typedef uint32_t sdi_copy_crc_kernel(uint32_t crc, void *to, const void *from, size_t size); /* no overlap */
+
 /* One set of kernels. `crc` is the finished checksum of the bytes before (0 for none), as zlib's crc32() takes it, so
  * that f(f(0, a), b) is the checksum of a followed by b. Any pointer alignment, any size including 0. */
 typedef struct sdi_kernels {
@@ -26,7 +28,7 @@ typedef struct sdi_kernels {
     const char *name;
     void (*copy)(void *to, const void *from, size_t size); /* no overlap */
     uint32_t (*crc[2])(uint32_t crc, const void *data, size_t size);
-    uint32_t (*copy_crc[2])(uint32_t crc, void *to, const void *from, size_t size); /* no overlap */
+    sdi_copy_crc_kernel *copy_crc[2];
 } sdi_kernels;
 
 /* The set in use. */

@@ -10,7 +10,12 @@
 #include "digest/hash.h"
 #include "store/store.h"
 
-enum { DEFAULT_BUFFER = 1 << 20, SMALLEST_BUFFER = 4096, MOST_ZEROS = 512 /* sdi_key_may_tear() asks for less */ };
+enum {
+    DEFAULT_BUFFER = 1 << 19, /* measured: larger ones do not stay in the cache between source, checksum and write */
+    SMALLEST_BUFFER = 4096,
+    PAGE = 4096,     /* with which writes end */
+    MOST_ZEROS = 512 /* sdi_key_may_tear() asks for less */
+};
 
 struct simdrive_stream {
     simdrive_store *store;
@@ -24,20 +29,27 @@ struct simdrive_stream {
     uint8_t first[sizeof sdi_first_write_mark]; /* bytes of the payload */
     uint8_t *buffer; /* of `capacity`, and room for the metadata behind it */
     size_t capacity, used;
+    size_t limit; /* bytes of the next write: as many as fit, so that it ends with a page of the file */
     bool wrote;           /* bytes are in the file: giving up must cut it */
     simdrive_status failed;
 };
 
 /* --- written ----------------------------------------------------------------------------------------------------- */
 
+/* Writes end with a page: those that share one write to it twice, and the next one's pages would not lie in the buffer
+ * as they lie in the file, which slows the system's copy down. */
+static void set_limit(simdrive_stream *stream) {
+    stream->limit = stream->capacity - (size_t)((stream->offset + stream->capacity) % PAGE);
+}
+
 /* Begins behind the tail with the pre-pad; the writer's place is held. */
 static simdrive_status stream_create(simdrive_store *store, uint64_t key_hash, size_t buffer_size,
                                      simdrive_stream **out) {
     size_t capacity = buffer_size == 0 ? DEFAULT_BUFFER : buffer_size;
     if (capacity < SMALLEST_BUFFER) capacity = SMALLEST_BUFFER;
-    if (capacity > SIZE_MAX - SDI_METADATA_SIZE) return SIMDRIVE_ERROR_NO_MEMORY;
+    if (capacity > SIZE_MAX / 2) return SIMDRIVE_ERROR_NO_MEMORY;
     simdrive_stream *stream = calloc(1, sizeof *stream);
-    uint8_t *buffer = malloc(capacity + SDI_METADATA_SIZE);
+    uint8_t *buffer = aligned_alloc(PAGE, (size_t)sdi_align_up(capacity + SDI_METADATA_SIZE, PAGE));
     if (!stream || !buffer) {
         free(stream);
         free(buffer);
@@ -51,6 +63,7 @@ static simdrive_status stream_create(simdrive_store *store, uint64_t key_hash, s
     stream->capacity = capacity;
     stream->used = (size_t)(sdi_payload_start(stream->tail) - stream->tail);
     memset(buffer, 0, stream->used);
+    set_limit(stream);
     *out = stream;
     return SIMDRIVE_OK;
 }
@@ -79,6 +92,7 @@ static simdrive_status stream_flush(simdrive_stream *stream, const uint8_t *more
     if (status != SIMDRIVE_OK) return status;
     stream->offset += size;
     stream->used = 0;
+    set_limit(stream);
     return SIMDRIVE_OK;
 }
 
@@ -98,30 +112,40 @@ static void mark_first(simdrive_stream *stream) {
         memcpy(stream->buffer, sdi_first_write_mark, sizeof sdi_first_write_mark);
 }
 
+/* Sees to it that there is room for payload: writes what is full. (That may be the pre-pad alone.) */
+static simdrive_status make_room(simdrive_stream *stream) {
+    if (stream->used < stream->limit) return SIMDRIVE_OK;
+    mark_first(stream);
+    return stream_flush(stream, NULL, 0);
+}
+
+/* The next `size` bytes, which fill what there is room for at most. When that is most of a write they are written from
+ * where they are, unless they are the first of the file. */
+static simdrive_status append_piece(simdrive_stream *stream, const uint8_t *data, size_t size) {
+    sdi_crc_kind kind = stream->store->checksum;
+    bool at_start = stream->tail == 0 && stream->offset == 0;
+    stream->size += size;
+    if (stream->used + size == stream->limit && size >= stream->capacity / 2 && !at_start) {
+        stream->crc = sdi_crc(kind, stream->crc, data, size);
+        return stream_flush(stream, data, size);
+    }
+    stream->crc = sdi_copy_crc(kind, stream->crc, stream->buffer + stream->used, data, size);
+    stream->used += size;
+    return SIMDRIVE_OK;
+}
+
 static simdrive_status append_bytes(simdrive_stream *stream, const uint8_t *data, size_t size) {
     if (size > SDI_OFFSET_MAX || stream->offset + stream->used + size + SDI_METADATA_SIZE > SDI_OFFSET_MAX)
         return SIMDRIVE_ERROR_TOO_LARGE;
     notice(stream, data, size);
     while (size > 0) {
-        size_t room = stream->capacity - stream->used;
-        bool at_start = stream->tail == 0 && stream->offset == 0;
-        if (size >= stream->capacity && !at_start) { /* more than a buffer: written from where it is */
-            stream->crc = sdi_crc(stream->store->checksum, stream->crc, data, size);
-            simdrive_status status = stream_flush(stream, data, size);
-            if (status == SIMDRIVE_OK) stream->size += size;
-            return status;
-        }
-        size_t chunk = size < room ? size : room;
-        stream->crc = sdi_copy_crc(stream->store->checksum, stream->crc, stream->buffer + stream->used, data, chunk);
-        stream->used += chunk;
-        stream->size += chunk;
-        data += chunk;
-        size -= chunk;
-        if (stream->used == stream->capacity) {
-            mark_first(stream);
-            simdrive_status status = stream_flush(stream, NULL, 0);
-            if (status != SIMDRIVE_OK) return status;
-        }
+        simdrive_status status = make_room(stream);
+        if (status != SIMDRIVE_OK) return status;
+        size_t room = stream->limit - stream->used, piece = size < room ? size : room;
+        status = append_piece(stream, data, piece);
+        if (status != SIMDRIVE_OK) return status;
+        data += piece;
+        size -= piece;
     }
     return SIMDRIVE_OK;
 }
@@ -239,9 +263,11 @@ simdrive_status simdrive_stream_abort(simdrive_stream *stream) {
 /* Fills the stream from a source, straight into its buffer. */
 static simdrive_status drain_source(simdrive_stream *stream, simdrive_source source, void *user) {
     for (;;) {
-        size_t produced = 0, room = stream->capacity - stream->used;
+        simdrive_status status = make_room(stream);
+        if (status != SIMDRIVE_OK) return status;
+        size_t produced = 0, room = stream->limit - stream->used;
         uint8_t *to = stream->buffer + stream->used;
-        simdrive_status status = source(user, to, room, &produced);
+        status = source(user, to, room, &produced);
         if (status != SIMDRIVE_OK) return status;
         if (produced > room) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
         if (produced == 0) return SIMDRIVE_OK;
@@ -251,10 +277,6 @@ static simdrive_status drain_source(simdrive_stream *stream, simdrive_source sou
         stream->crc = sdi_crc(stream->store->checksum, stream->crc, to, produced);
         stream->used += produced;
         stream->size += produced;
-        if (stream->used < stream->capacity) continue;
-        mark_first(stream);
-        status = stream_flush(stream, NULL, 0);
-        if (status != SIMDRIVE_OK) return status;
     }
 }
 

@@ -42,14 +42,16 @@ simdrive_status simdrive_write(simdrive_store *store, const void *key, size_t ke
     return simdrive_write_hash(store, sdi_hash(key, key_size), data, size, tail);
 }
 
-/* Keys or hashes, payloads or none (deletes), as changes. */
-static void fill_changes(simdrive_change *changes, simdrive_operation operation, const simdrive_bytes *keys,
+/* Keys or hashes, payloads or none (deletes), as changes; false when a key is missing. */
+static bool fill_changes(simdrive_change *changes, simdrive_operation operation, const simdrive_bytes *keys,
                          const uint64_t *hashes, const simdrive_bytes *payloads, size_t count) {
     for (size_t i = 0; i < count; i++) {
+        if (keys && !keys[i].data && keys[i].size > 0) return false;
         changes[i].operation = operation;
         changes[i].key_hash = hashes ? hashes[i] : sdi_hash(keys[i].data, keys[i].size);
         changes[i].payload = payloads ? payloads[i] : (simdrive_bytes){0};
     }
+    return true;
 }
 
 static simdrive_status apply_batch(simdrive_store *store, simdrive_operation operation, const simdrive_bytes *keys,
@@ -60,17 +62,15 @@ static simdrive_status apply_batch(simdrive_store *store, simdrive_operation ope
     if (tail) *tail = 0;
     if (!store || (count > 0 && ((!keys && !hashes) || (operation == SIMDRIVE_PUT && !payloads))))
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    for (size_t i = 0; keys && i < count; i++) {
-        if (!keys[i].data && keys[i].size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    }
     if (count == 0) return apply(store, NULL, 0, SIMDRIVE_BATCH_ATOMIC, applied, tail);
     if (count > SIZE_MAX / sizeof *changes) return SIMDRIVE_ERROR_NO_MEMORY;
     if (count > CHANGES_ON_STACK) {
         changes = malloc(count * sizeof *changes);
         if (!changes) return SIMDRIVE_ERROR_NO_MEMORY;
     }
-    fill_changes(changes, operation, keys, hashes, payloads, count);
-    simdrive_status status = apply(store, changes, count, SIMDRIVE_BATCH_ATOMIC, applied, tail);
+    simdrive_status status = fill_changes(changes, operation, keys, hashes, payloads, count)
+                                 ? apply(store, changes, count, SIMDRIVE_BATCH_ATOMIC, applied, tail)
+                                 : sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (changes != on_stack) free(changes);
     return status;
 }

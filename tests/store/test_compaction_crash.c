@@ -151,7 +151,8 @@ static bool stop_while_outpaced_at(uint64_t nth) {
     check_fast(f.store, w);
     CHECK_OK(simdrive_compact(f.store, NULL, NULL));
     check_fast(f.store, w);
-    CHECK_U64(2, test_folder_count(&f.folder, "", NULL));
+    /* A write that was stopped in the middle left a part of it, which the next one has moved aside. */
+    CHECK_U64(2, test_folder_count(&f.folder, "", NULL) - test_folder_count(&f.folder, "store.tail-", NULL));
     free(w);
     test_faulty_end(&f);
     return stopped;
@@ -164,7 +165,7 @@ static void a_stop_while_taking_turns_loses_nothing(void **state) {
     for (uint64_t nth = 1; stopped; nth += test_exhaustive() ? 1 : 61, stops++) {
         test_context("outpaced compaction stops at call %llu", (unsigned long long)nth);
         stopped = stop_while_outpaced_at(nth);
-        CHECK(nth < 2000);
+        CHECK(nth < 4000);
     }
     CHECK(stops > 1);
 }
