@@ -504,9 +504,20 @@ typedef struct sdi_walk {
     uint64_t position; /* tail of the next record to give out */
     size_t run;
     bool broken; /* a link did not hold where it should */
+
+    const sdi_os *os; /* to read ahead with; NULL: not at all. What follows is for that, and means nothing else */
+    bool wants_payloads;
+    uint64_t stretch;        /* how long the next one is */
+    uint64_t stretch_bottom; /* of the one that the walk is in; 0 when nothing is read ahead */
+    uint64_t asked_bottom;   /* what lies above was asked for */
+    uint64_t entry_size;     /* of the last one met, padding and all */
 } sdi_walk;
 
 void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *damage, uint64_t tail);
+/* From here on, reads ahead of the walk: payloads of large entries too, or metadata alone. `file` is a map. */
+void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, bool payloads);
+/* Up to `capacity` records, fewer at the end only. */
+size_t sdi_walk_block(sdi_walk *walk, sdi_record *records, size_t capacity);
 /* False at the end. */
 bool sdi_walk_next(sdi_walk *walk, sdi_record *record);
 
