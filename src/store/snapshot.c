@@ -167,7 +167,7 @@ simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
     snapshot->tail = sdi_tail(generation);
     snapshot->all_live = was_all_live(generation);
     sdi_walk_begin(&snapshot->walk, sdi_base(generation), &generation->damage, snapshot->tail);
-    if (generation->file) sdi_walk_read_ahead(&snapshot->walk, store->os, true);
+    if (generation->file) sdi_walk_read_ahead(&snapshot->walk, store->os, SDI_WALK_TO_READ);
     *out = snapshot;
     return SIMDRIVE_OK;
 }

@@ -6,9 +6,11 @@
  *
  *   Lines.  Neighbours are mostly of like size. So the line in which the metadata of an entry some steps further down
  *           would be, if all between were as large as the one just met, is asked for ahead of time.
- *   Pages.  The walk goes down, and systems read ahead upwards. So the stretch below the one that the walk is in is asked
- *           for, to be read while this one is walked. Stretches begin short, for many a walk ends soon, and double. Of
- *           entries so large that most pages hold no metadata, the pages are asked for only when payloads are wanted.
+ *   Pages.  The walk goes down, and systems read ahead upwards. So the stretch below the one that the walk is in is
+ *           asked for, to be read while this one is walked. Stretches begin short, for many a walk ends soon, and
+ *           double. Of entries so large that most pages hold no metadata, the pages are asked for only when payloads
+ *           are wanted. Through a map that nobody has used yet, small entries' pages are going to be touched all: they
+ *           are mapped with one call for a stretch, which costs less than the faults.
  */
 #include "store/store.h"
 
@@ -30,9 +32,9 @@ void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *d
     walk->stretch_bottom = 0;
 }
 
-void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, bool payloads) {
+void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, sdi_walk_purpose purpose) {
     walk->os = os;
-    walk->wants_payloads = payloads;
+    walk->purpose = purpose;
     walk->entry_size = 0;
     walk->stretch_bottom = walk->position;
     walk->asked_bottom = walk->position;
@@ -44,10 +46,13 @@ void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, bool payloads) {
 static void enter_stretch(sdi_walk *walk) {
     uint64_t top = walk->asked_bottom < walk->position ? walk->asked_bottom : walk->position;
     uint64_t bottom = top > walk->stretch ? top - walk->stretch : 0;
+    bool dense = walk->entry_size < LARGE_ENTRY;
+    if (walk->purpose == SDI_WALK_TO_OPEN && dense && top < walk->position)
+        walk->os->advise(walk->os, walk->file + top, walk->position - top, SDI_ADVICE_NEED_NOW);
     walk->stretch_bottom = top;
     walk->asked_bottom = bottom;
     if (walk->stretch < LONGEST_STRETCH) walk->stretch *= 2;
-    if (bottom < top && (walk->wants_payloads || walk->entry_size < LARGE_ENTRY))
+    if (bottom < top && (walk->purpose == SDI_WALK_TO_READ || dense))
         walk->os->advise(walk->os, walk->file + bottom, top - bottom, SDI_ADVICE_WILL_NEED);
 }
 

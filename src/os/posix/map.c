@@ -54,12 +54,21 @@ void sdi_posix_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
     munmap((void *)(uintptr_t)base, (size_t)size);
 }
 
+/* Linux 5.14; an older one that runs what a newer one has built says that it does not know it. */
+#if defined(MADV_POPULATE_READ)
+#define NEED_NOW_ADVICE MADV_POPULATE_READ
+#else
+#define NEED_NOW_ADVICE MADV_WILLNEED
+#endif
+
 static int advice_number(sdi_advice advice) {
     switch (advice) {
     case SDI_ADVICE_SEQUENTIAL:
         return MADV_SEQUENTIAL;
     case SDI_ADVICE_WILL_NEED:
         return MADV_WILLNEED;
+    case SDI_ADVICE_NEED_NOW:
+        return NEED_NOW_ADVICE;
     case SDI_ADVICE_DONT_NEED:
         return MADV_DONTNEED; /* of a shared map: the page cache keeps the bytes */
     }
