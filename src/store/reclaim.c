@@ -59,10 +59,6 @@ typedef struct reclaim_job {
 
 /* --- nobody looks (step 2) --------------------------------------------------------------------------------------- */
 
-static uint64_t deadline(unsigned ms) {
-    return sdi_monotonic_ns() + (uint64_t)ms * 1000000;
-}
-
 /* Whether each slot's word is `wanted` at some time before the deadline, not all at the same time. */
 static bool each_slot_becomes(const sdi_generation *generation, uint64_t wanted, uint64_t until) {
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
@@ -78,10 +74,10 @@ static bool each_slot_becomes(const sdi_generation *generation, uint64_t wanted,
 
 /* While new pins wait, a slot that is empty stays so: then all of them are, once each has been seen. */
 static bool everybody_is_gone(sdi_generation *generation, uint64_t tail) {
-    if (!each_slot_becomes(generation, 0, deadline(REST_MS))) return false;
+    if (!each_slot_becomes(generation, 0, sdi_deadline(REST_MS))) return false;
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
         atomic_fetch_or_explicit(&generation->pins[i].word, SDI_PIN_PAUSED, memory_order_relaxed);
-    bool gone = each_slot_becomes(generation, SDI_PIN_PAUSED, deadline(PAUSE_MS));
+    bool gone = each_slot_becomes(generation, SDI_PIN_PAUSED, sdi_deadline(PAUSE_MS));
     if (gone) atomic_store_explicit(&generation->reclaiming, tail, memory_order_relaxed);
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++)
         atomic_fetch_and_explicit(&generation->pins[i].word, ~SDI_PIN_PAUSED, memory_order_release);
