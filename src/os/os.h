@@ -61,7 +61,8 @@ typedef enum sdi_open_mode {
 
 typedef enum sdi_advice {
     SDI_ADVICE_SEQUENTIAL, /* will be read once, in order */
-    SDI_ADVICE_WILL_NEED,  /* will be read soon */
+    SDI_ADVICE_WILL_NEED,  /* will be read soon: begins to fetch it, and does not wait */
+    SDI_ADVICE_NEED_NOW,   /* will be read at once: waits until it is there, and mapped, where the system can do that */
     SDI_ADVICE_DONT_NEED   /* resident pages may go; the bytes stay readable */
 } sdi_advice;
 

@@ -199,15 +199,12 @@ void sdi_compact_when_due(simdrive_store *store) {
 /* Mutex held. False when the time is over. */
 static bool wait_for_end(simdrive_store *store, uint32_t timeout_ms) {
     sdi_condition *ended = &store->compaction.ended;
-    uint64_t until = sdi_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+    uint64_t deadline = sdi_deadline(timeout_ms);
     while (store->compacting && !store->compaction.reclaims) {
-        uint64_t now = sdi_monotonic_ns();
-        if (timeout_ms == UINT32_MAX)
-            sdi_condition_wait(ended, &store->mutex);
-        else if (now < until)
-            sdi_condition_wait_ms(ended, &store->mutex, (uint32_t)((until - now) / 1000000) + 1);
-        else
-            return false;
+        uint32_t left = sdi_time_left_ms(deadline);
+        if (left == 0) return false;
+        if (left == UINT32_MAX) sdi_condition_wait(ended, &store->mutex);
+        else sdi_condition_wait_ms(ended, &store->mutex, left);
     }
     return true;
 }

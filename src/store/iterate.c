@@ -5,17 +5,37 @@
 #include "store/store.h"
 
 enum {
-    ITERATOR_CHUNK = 64, /* records looked up in the index together */
-    VISIT_CHUNK = 256,   /* records that a thread takes at once */
+    ITERATOR_CHUNK = 128, /* records that are walked over, and looked up in the index, together */
+    VISIT_CHUNK = 512,   /* records that a thread takes at once */
     VISIT_THREADS_MAX = 256
 };
 
 struct simdrive_iterator {
     sdi_snapshot *snapshot;
-    simdrive_entry lent;
+    const uint8_t *base;
+    bool looks_at_each; /* not every record that the snapshot gives out is shown */
+    simdrive_entry lent; /* its pin stays */
     size_t next, count;
     sdi_record records[ITERATOR_CHUNK];
 };
+
+/* Whether is_shown() has anything to look at. */
+static bool looks_at_each(const sdi_snapshot *snapshot) {
+    const sdi_generation *generation = sdi_snapshot_pin(snapshot)->generation;
+    return generation->damage.corrupt_count > 0 || generation->store->options.check_on_read;
+}
+
+/* Corrupt entries are left out, whether opening found them or the check on reading does. */
+static bool is_shown(const sdi_snapshot *snapshot, const sdi_record *record) {
+    const sdi_generation *generation = sdi_snapshot_pin(snapshot)->generation;
+    return !sdi_is_corrupt(&generation->damage, record->end) &&
+           sdi_passes_check(generation->store, sdi_snapshot_base(snapshot), record);
+}
+
+/* The first bytes of payloads are asked for before they are handed out; small ones lie beside their metadata. */
+static void prefetch_payloads(const uint8_t *base, const sdi_record *records, size_t count) {
+    for (size_t i = 0; i < count; i++) __builtin_prefetch(base + records[i].start);
+}
 
 simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out) {
     if (out) *out = NULL;
@@ -27,39 +47,34 @@ simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out)
         free(iterator);
         return status;
     }
+    iterator->base = sdi_snapshot_base(iterator->snapshot);
+    iterator->looks_at_each = looks_at_each(iterator->snapshot);
+    iterator->lent.private_pin = sdi_snapshot_pin(iterator->snapshot);
     *out = iterator;
     return SIMDRIVE_OK;
 }
 
-/* Corrupt entries are left out, whether opening found them or the check on reading does. */
-static bool is_shown(const sdi_snapshot *snapshot, const sdi_record *record) {
-    const sdi_generation *generation = sdi_snapshot_pin(snapshot)->generation;
-    return !sdi_is_corrupt(&generation->damage, record->end) &&
-           sdi_passes_check(generation->store, sdi_snapshot_base(snapshot), record);
-}
-
-static simdrive_status next_record(simdrive_iterator *iterator, const sdi_record **record) {
-    for (;;) {
-        if (iterator->next == iterator->count) {
-            iterator->next = iterator->count = 0;
-            simdrive_status status =
-                sdi_snapshot_next(iterator->snapshot, iterator->records, ITERATOR_CHUNK, &iterator->count);
-            if (status != SIMDRIVE_OK) return status;
-            if (iterator->count == 0) return SIMDRIVE_END;
-        }
-        *record = &iterator->records[iterator->next++];
-        if (is_shown(iterator->snapshot, *record)) return SIMDRIVE_OK;
-    }
+static simdrive_status refill(simdrive_iterator *iterator) {
+    iterator->next = iterator->count = 0;
+    simdrive_status status =
+        sdi_snapshot_next(iterator->snapshot, iterator->records, ITERATOR_CHUNK, &iterator->count);
+    if (status != SIMDRIVE_OK) return status;
+    prefetch_payloads(iterator->base, iterator->records, iterator->count);
+    return iterator->count == 0 ? SIMDRIVE_END : SIMDRIVE_OK;
 }
 
 simdrive_status simdrive_iterator_peek_next(simdrive_iterator *iterator, const simdrive_entry **entry) {
     const sdi_record *record;
     if (entry) *entry = NULL;
     if (!iterator || !entry) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    simdrive_status status = next_record(iterator, &record);
-    if (status != SIMDRIVE_OK) return status;
-    sdi_entry_fill(&iterator->lent, sdi_snapshot_base(iterator->snapshot), record,
-                   sdi_snapshot_pin(iterator->snapshot));
+    do {
+        if (iterator->next == iterator->count) {
+            simdrive_status status = refill(iterator);
+            if (status != SIMDRIVE_OK) return status;
+        }
+        record = &iterator->records[iterator->next++];
+    } while (iterator->looks_at_each && !is_shown(iterator->snapshot, record));
+    sdi_entry_fill(&iterator->lent, iterator->base, record, iterator->lent.private_pin);
     *entry = &iterator->lent;
     return SIMDRIVE_OK;
 }
@@ -85,7 +100,7 @@ typedef struct visit_job {
     sdi_snapshot *snapshot;
     simdrive_visitor visitor;
     void *user;
-    sdi_mutex mutex; /* for the walk, which one thread does at a time, a chunk ahead */
+    _Atomic bool walking; /* by one thread at a time, a chunk ahead */
     _Atomic int status;
 } visit_job;
 
@@ -103,14 +118,25 @@ static void stop_visit(visit_job *visit, simdrive_status status) {
 
 static simdrive_status visit_records(visit_job *visit, unsigned thread, const sdi_record *records, size_t count) {
     sdi_pin *pin = sdi_snapshot_pin(visit->snapshot);
+    const uint8_t *base = sdi_snapshot_base(visit->snapshot);
+    bool look = looks_at_each(visit->snapshot);
     for (size_t i = 0; i < count; i++) {
         simdrive_entry entry;
-        if (!is_shown(visit->snapshot, &records[i])) continue;
-        sdi_entry_fill(&entry, sdi_snapshot_base(visit->snapshot), &records[i], pin);
+        if (look && !is_shown(visit->snapshot, &records[i])) continue;
+        sdi_entry_fill(&entry, base, &records[i], pin);
         simdrive_status status = visit->visitor(visit->user, thread, &entry);
         if (status != SIMDRIVE_OK) return status;
     }
     return SIMDRIVE_OK;
+}
+
+/* The walk over a chunk takes less time than to be sent to sleep and woken: who finds another thread at it looks again
+ * until it is his turn. */
+static simdrive_status take_chunk(visit_job *visit, sdi_record *records, size_t *count) {
+    while (atomic_exchange_explicit(&visit->walking, true, memory_order_acquire)) sdi_thread_yield();
+    simdrive_status status = sdi_snapshot_walk(visit->snapshot, records, VISIT_CHUNK, count);
+    atomic_store_explicit(&visit->walking, false, memory_order_release);
+    return status;
 }
 
 static void visit_run(void *user) {
@@ -119,9 +145,7 @@ static void visit_run(void *user) {
     sdi_record records[VISIT_CHUNK];
     while (atomic_load_explicit(&visit->status, memory_order_relaxed) == SIMDRIVE_OK) {
         size_t count;
-        sdi_mutex_lock(&visit->mutex);
-        simdrive_status status = sdi_snapshot_walk(visit->snapshot, records, VISIT_CHUNK, &count);
-        sdi_mutex_unlock(&visit->mutex);
+        simdrive_status status = take_chunk(visit, records, &count);
         if (status == SIMDRIVE_OK && count == 0) return;
         if (status == SIMDRIVE_OK) status = sdi_snapshot_select(visit->snapshot, records, &count);
         if (status == SIMDRIVE_OK) status = visit_records(visit, self->number, records, count);
@@ -135,10 +159,11 @@ simdrive_status simdrive_visit(simdrive_store *store, unsigned threads, simdrive
     if (threads == 0) threads = sdi_processor_count();
     if (threads > VISIT_THREADS_MAX) threads = VISIT_THREADS_MAX;
     atomic_init(&visit.status, SIMDRIVE_OK);
+    atomic_init(&visit.walking, false);
     simdrive_status status = sdi_snapshot_begin(store, &visit.snapshot);
     if (status != SIMDRIVE_OK) return status;
     visit_thread *helpers = calloc(threads, sizeof *helpers);
-    status = helpers ? sdi_mutex_init(&visit.mutex) : SIMDRIVE_ERROR_NO_MEMORY;
+    status = helpers ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
     if (status != SIMDRIVE_OK) goto out;
     unsigned started = 1;
     for (; started < threads; started++) {
@@ -150,7 +175,6 @@ simdrive_status simdrive_visit(simdrive_store *store, unsigned threads, simdrive
     helpers[0].visit = &visit;
     visit_run(&helpers[0]);
     for (unsigned i = 1; i < started; i++) sdi_thread_join(&helpers[i].thread);
-    sdi_mutex_destroy(&visit.mutex);
     status = (simdrive_status)atomic_load(&visit.status);
 out:
     free(helpers);

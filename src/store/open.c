@@ -130,10 +130,13 @@ static void adopt(sdi_generation *generation, sdi_recovery *recovery) {
     if (recovery->has_entries) store->checksum = recovery->last_checksum;
 }
 
-static simdrive_status recover(simdrive_store *store, const uint8_t *file, uint64_t size, sdi_recovery *out) {
+/* `os` as in sdi_recovery_options. */
+static simdrive_status recover(simdrive_store *store, const sdi_os *os, const uint8_t *file, uint64_t size,
+                               sdi_recovery *out) {
     const simdrive_open_options *options = &store->options;
     const sdi_recovery_options how = {.check_window = options->verify_all ? UINT64_MAX : SDI_CHECK_WINDOW,
-                                      .likely = store->checksum};
+                                      .likely = store->checksum,
+                                      .os = os};
     simdrive_status status = sdi_recover(file, size, &how, out);
     if (status == SIMDRIVE_ERROR_NOT_A_STORE && options->reset_foreign) {
         memset(out, 0, sizeof *out);
@@ -168,7 +171,7 @@ static simdrive_status check_offset(simdrive_store *store, const uint8_t *file, 
     bool found = false;
     if (offset < SDI_ENTRY_MIN || offset > size) return sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
     if (chain_passes(file, size, offset)) return SIMDRIVE_OK;
-    simdrive_status status = recover(store, file, size, &recovery);
+    simdrive_status status = recover(store, store->os, file, size, &recovery);
     if (status != SIMDRIVE_OK) return status;
     sdi_walk_begin(&walk, file, &recovery.damage, recovery.tail);
     do {
@@ -186,7 +189,7 @@ static simdrive_status load_earlier(sdi_generation *generation, uint64_t size) {
     sdi_recovery recovery = {0};
     simdrive_status status = check_offset(store, sdi_base(generation), size, offset);
     if (status != SIMDRIVE_OK) return status;
-    status = recover(store, sdi_base(generation), offset, &recovery);
+    status = recover(store, store->os, sdi_base(generation), offset, &recovery);
     if (status != SIMDRIVE_OK) return status == SIMDRIVE_ERROR_NOT_A_STORE ? SIMDRIVE_ERROR_STALE_OFFSET : status;
     adopt(generation, &recovery);
     return recovery.damage.kind == SIMDRIVE_DAMAGE_NONE ? SIMDRIVE_OK : sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
@@ -204,7 +207,7 @@ static simdrive_status load(sdi_generation *generation, uint64_t size) {
         return SIMDRIVE_OK;
     }
     status = sdi_generation_map(generation, size > 0 ? size : 1);
-    if (status == SIMDRIVE_OK) status = recover(store, sdi_base(generation), size, &recovery);
+    if (status == SIMDRIVE_OK) status = recover(store, store->os, sdi_base(generation), size, &recovery);
     if (status != SIMDRIVE_OK) return status;
     adopt(generation, &recovery);
     atomic_store_explicit(&store->damaged_tail, size - sdi_tail(generation), memory_order_relaxed);
@@ -395,7 +398,7 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
     if (status == SIMDRIVE_OK) status = store_create(sdi_os_native(), "", &options, &store);
     if (status != SIMDRIVE_OK) return status;
     sdi_generation *generation = sdi_generation_create(store);
-    status = generation ? recover(store, data, size, &recovery) : SIMDRIVE_ERROR_NO_MEMORY;
+    status = generation ? recover(store, NULL, data, size, &recovery) : SIMDRIVE_ERROR_NO_MEMORY;
     if (status != SIMDRIVE_OK) {
         if (generation) sdi_generation_retire(generation);
         sdi_store_unref(store);

@@ -59,10 +59,6 @@ typedef struct reclaim_job {
 
 /* --- nobody looks (step 2) --------------------------------------------------------------------------------------- */
 
-static uint64_t deadline(unsigned ms) {
-    return sdi_monotonic_ns() + (uint64_t)ms * 1000000;
-}
-
 /* Whether each slot is at rest at some time before the deadline, not all at the same time. */
 static bool each_slot_rests(const sdi_generation *generation, uint64_t until) {
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
@@ -78,8 +74,8 @@ static bool each_slot_rests(const sdi_generation *generation, uint64_t until) {
 
 /* While new pins wait, a slot that is at rest stays so: then all of them are, once each has been seen. */
 static bool everybody_is_gone(sdi_generation *generation, uint64_t tail) {
-    if (!each_slot_rests(generation, deadline(REST_MS)) || !sdi_pins_pause(&generation->pins)) return false;
-    bool gone = each_slot_rests(generation, deadline(PAUSE_MS));
+    if (!each_slot_rests(generation, sdi_deadline(REST_MS)) || !sdi_pins_pause(&generation->pins)) return false;
+    bool gone = each_slot_rests(generation, sdi_deadline(PAUSE_MS));
     if (gone) atomic_store_explicit(&generation->reclaiming, tail, memory_order_relaxed);
     sdi_pins_resume(&generation->pins);
     return gone;

@@ -34,9 +34,11 @@
 
 #include <string.h>
 
+#include "store/build.h"
+
 enum {
     CHECKPOINT_STEP = 256, /* bytes between checkpoints of the running checksum */
-    ADD_GROUP = 256,       /* entries handed to the index at once */
+    WALK_GROUP = 128,      /* entries met before they are looked at */
     FEW_CANDIDATES = 4096, /* up to so many plausible tails, one checksum is proof enough */
     ADDED_BUDGET = 16,     /* times what was appended, for direct checksums: most appends need one */
     SECTOR = 512,          /* what a disk writes as a whole */
@@ -223,7 +225,7 @@ static simdrive_status push_run(sdi_damage_map *damage, uint64_t top, uint64_t b
     return status;
 }
 
-static simdrive_status push_corrupt(sdi_damage_map *damage, uint64_t end) {
+simdrive_status sdi_damage_add_corrupt(sdi_damage_map *damage, uint64_t end) {
     void *array = damage->corrupt;
     simdrive_status status = push(&array, &damage->corrupt_count, &end, sizeof end);
     damage->corrupt = array;
@@ -414,7 +416,7 @@ static simdrive_status follow_run(search_state *search, uint64_t top, bool colle
         if (status == SIMDRIVE_OK && !right && collect)
             status = is_passable(search, &out->lowest, &record, &passable);
         if (passable && sdi_fits_other_alignment(search->file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
-        if (status == SIMDRIVE_OK && passable) status = push_corrupt(&search->damage, record.end);
+        if (status == SIMDRIVE_OK && passable) status = sdi_damage_add_corrupt(&search->damage, record.end);
         if (status != SIMDRIVE_OK) return status;
         if (!right && !passable) return SIMDRIVE_OK;
         out->proven += right;
@@ -440,7 +442,7 @@ static simdrive_status mend_break(search_state *search, const followed_run *run,
         if (status != SIMDRIVE_OK) return status;
     }
     if (!right && sdi_fits_other_alignment(search->file, end)) return SIMDRIVE_ERROR_ALIGNMENT;
-    if (!right) return push_corrupt(&search->damage, end);
+    if (!right) return sdi_damage_add_corrupt(&search->damage, end);
     if (sdi_load64(search->file + end + SDI_PREV_FIELD) == below) return SIMDRIVE_OK;
     return push_repair(&search->damage, end, below);
 }
@@ -631,46 +633,6 @@ static simdrive_status locate(search_state *search, uint64_t *tail, simdrive_dam
 
 /* --- filling the index ------------------------------------------------------------------------------------------- */
 
-/* Entries on their way to the index, in groups. */
-typedef struct index_builder {
-    sdi_recovery *out;
-    uint64_t hashes[ADD_GROUP], ends[ADD_GROUP], existing[ADD_GROUP], sizes[ADD_GROUP];
-    bool tombstones[ADD_GROUP], reclaimed[ADD_GROUP];
-    size_t count;
-} index_builder;
-
-static simdrive_status builder_flush(index_builder *builder) {
-    sdi_recovery *out = builder->out;
-    simdrive_status status =
-        sdi_index_add_batch(out->index, builder->hashes, builder->ends, builder->count, builder->existing);
-    if (status != SIMDRIVE_OK) return status;
-    for (size_t i = 0; i < builder->count; i++) {
-        if (builder->tombstones[i]) {
-            out->tombstones++;
-        } else if (builder->existing[i] == SDI_INDEX_NONE) {
-            out->entries++;
-            out->live_bytes += builder->sizes[i];
-            if (builder->reclaimed[i]) status = push_corrupt(&out->damage, builder->ends[i]);
-            if (status != SIMDRIVE_OK) return status;
-        } else {
-            out->stale_entries++;
-            out->stale_bytes += builder->sizes[i];
-        }
-    }
-    builder->count = 0;
-    return SIMDRIVE_OK;
-}
-
-static simdrive_status builder_add(index_builder *builder, const sdi_record *record, bool reclaimed) {
-    size_t i = builder->count++;
-    builder->reclaimed[i] = reclaimed;
-    builder->hashes[i] = record->key_hash;
-    builder->ends[i] = record->end;
-    builder->sizes[i] = sdi_record_size(record);
-    builder->tombstones[i] = record->tombstone;
-    return builder->count == ADD_GROUP ? builder_flush(builder) : SIMDRIVE_OK;
-}
-
 /* How many keys to make room for: from what the newest entries take each. A large estimate is made from more of them,
  * for those written last may be small for once. */
 static uint64_t estimate_entries(const uint8_t *file, uint64_t tail) {
@@ -692,7 +654,8 @@ static uint64_t estimate_entries(const uint8_t *file, uint64_t tail) {
 
 static simdrive_status recovery_begin(sdi_recovery *out, const uint8_t *file, uint64_t tail) {
     memset(out, 0, sizeof *out);
-    out->index = sdi_index_create(estimate_entries(file, tail), file);
+    out->expected = estimate_entries(file, tail);
+    out->index = sdi_index_create(out->expected, file);
     if (!out->index) out->index = sdi_index_create(0, file); /* perhaps there are fewer */
     return out->index ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
 }
@@ -716,50 +679,114 @@ static void sort_damage(sdi_damage_map *damage) {
         qsort(damage->repairs, damage->repair_count, sizeof *damage->repairs, ascending_end);
 }
 
-/* Steps 1 to 4 for a chain that begins at `tail`. `whole` is false when a link does not hold or the first entry has not
- * its checksum. Payloads with wrong checksums go to out->damage.corrupt. */
-static simdrive_status build_index(const uint8_t *file, uint64_t tail, const sdi_recovery_options *options,
-                                   sdi_recovery *out, bool *whole) {
-    index_builder builder = {.out = out};
-    sdi_crc_kind kind = options->likely;
-    uint64_t checked_from = tail > options->check_window ? tail - options->check_window : 0;
-    uint64_t position = tail;
+/* Checksums of a walk over a whole chain, newest entry first (steps 1, 3 and 4). */
+typedef struct chain_check {
+    const uint8_t *file;
+    uint64_t tail;
+    uint64_t checked_from; /* payloads that end there or behind are looked at */
+    sdi_crc_kind kind;     /* of the entry met last */
+    const sdi_kernels *kernels;
+} chain_check;
+
+/* The common case, without a detour: too small to be reclaimed, and the same kind of checksum as the last. */
+static inline bool matches_at_once(const chain_check *check, const sdi_record *record) {
+    uint64_t size = sdi_record_size(record);
+    return size < SDI_RECLAIMED_PAGE &&
+           check->kernels->crc[check->kind](0, check->file + record->start, (size_t)size) == record->checksum;
+}
+
+/* What is to be said of an entry to the builder. `*proven` is false when it must have its checksum and has not. */
+static simdrive_status check_entry(chain_check *check, const sdi_record *record, unsigned *marks, bool *proven) {
+    bool must_match = sdi_record_tail(record) == check->tail || record->prev == 0;
+    *marks = 0;
+    *proven = true;
+    if (!must_match && record->end < check->checked_from) return SIMDRIVE_OK;
+    if (matches_at_once(check, record)) return SIMDRIVE_OK;
+    if (sdi_is_reclaimed(check->file, record)) { /* first: no need to read through its holes */
+        *marks = SDI_BUILD_RECLAIMED;
+    } else if (!sdi_checksum_matches(check->file, record, check->kind, &check->kind)) {
+        *proven = !must_match;
+        if (*proven && sdi_fits_other_alignment(check->file, record->end)) return SIMDRIVE_ERROR_ALIGNMENT;
+        *marks = SDI_BUILD_CORRUPT;
+    }
+    return SIMDRIVE_OK;
+}
+
+/* Walks a chain that begins at `tail` into the builder. `whole` is false when a link does not hold or the first entry
+ * has not its checksum. */
+static simdrive_status walk_chain(chain_check *check, sdi_walk *walk, sdi_builder *builder, sdi_recovery *out,
+                                  bool *whole) {
+    sdi_record records[WALK_GROUP];
+    size_t count;
     *whole = false;
-    while (position != 0) {
-        sdi_record record;
-        if (position < SDI_ENTRY_MIN || !sdi_decode(file, position - SDI_METADATA_SIZE, &record)) return SIMDRIVE_OK;
-        bool must_match = position == tail || record.prev == 0;
-        bool looked_at = must_match || record.end >= checked_from;
-        bool reclaimed = looked_at && sdi_is_reclaimed(file, &record); /* first: no need to read through its holes */
-        if (looked_at && !reclaimed && !sdi_checksum_matches(file, &record, kind, &kind)) {
-            if (must_match) return SIMDRIVE_OK;
-            if (sdi_fits_other_alignment(file, record.end)) return SIMDRIVE_ERROR_ALIGNMENT;
-            simdrive_status status = push_corrupt(&out->damage, record.end);
+    while ((count = sdi_walk_block(walk, records, WALK_GROUP)) > 0) {
+        for (size_t i = 0; i < count; i++) {
+            unsigned marks;
+            bool proven;
+            simdrive_status status = check_entry(check, &records[i], &marks, &proven);
+            if (status != SIMDRIVE_OK || !proven) return status;
+            if (sdi_record_tail(&records[i]) == check->tail) out->last_checksum = check->kind;
+            status = sdi_builder_add(builder, &records[i], marks);
             if (status != SIMDRIVE_OK) return status;
         }
-        if (position == tail) out->last_checksum = kind;
-        simdrive_status status = builder_add(&builder, &record, reclaimed);
-        if (status != SIMDRIVE_OK) return status;
-        position = record.prev;
     }
-    out->has_entries = tail != 0;
-    out->tail = tail;
-    *whole = true;
-    return builder_flush(&builder);
+    *whole = !walk->broken;
+    return SIMDRIVE_OK;
+}
+
+/* Steps 1 to 4 for a chain that begins at `tail`. Payloads with wrong checksums go to out->damage.corrupt. */
+static simdrive_status build_index(const uint8_t *file, uint64_t tail, const sdi_recovery_options *options,
+                                   sdi_recovery *out, bool *whole) {
+    static const sdi_damage_map none = {.kind = SIMDRIVE_DAMAGE_NONE};
+    uint64_t checked_from = tail > options->check_window ? tail - options->check_window : 0;
+    chain_check check = {.file = file, .tail = tail, .checked_from = checked_from,
+                         .kind = options->likely, .kernels = sdi_kernels_active()};
+    sdi_builder builder;
+    sdi_walk walk;
+    *whole = false;
+    simdrive_status status = sdi_builder_begin(&builder, out, out->expected);
+    if (status != SIMDRIVE_OK) return status;
+    sdi_walk_begin(&walk, file, &none, tail);
+    if (options->os) sdi_walk_read_ahead(&walk, options->os, SDI_WALK_TO_OPEN);
+    status = walk_chain(&check, &walk, &builder, out, whole);
+    status = sdi_builder_end(&builder, status);
+    if (*whole) {
+        out->has_entries = tail != 0;
+        out->tail = tail;
+    }
+    return status;
+}
+
+/* The corrupt entries that were found while walking join those that the walk had to know of. */
+static simdrive_status add_corrupt(sdi_damage_map *damage, const sdi_damage_map *found) {
+    simdrive_status status = SIMDRIVE_OK;
+    for (size_t i = 0; i < found->corrupt_count && status == SIMDRIVE_OK; i++)
+        status = sdi_damage_add_corrupt(damage, found->corrupt[i]);
+    sort_damage(damage);
+    return status;
 }
 
 /* The same over the runs of a store damaged in its middle. */
 static simdrive_status build_index_of_runs(const uint8_t *file, sdi_recovery *out) {
-    index_builder builder = {.out = out};
+    sdi_recovery built = {.index = out->index};
+    sdi_builder builder;
     sdi_walk walk;
     sdi_record record;
+    simdrive_status status = sdi_builder_begin(&builder, &built, 0);
+    if (status != SIMDRIVE_OK) return status;
     sdi_walk_begin(&walk, file, &out->damage, out->tail);
-    while (sdi_walk_next(&walk, &record)) {
-        simdrive_status status = builder_add(&builder, &record, sdi_is_reclaimed(file, &record));
-        if (status != SIMDRIVE_OK) return status;
-    }
+    while (status == SIMDRIVE_OK && sdi_walk_next(&walk, &record))
+        status = sdi_builder_add(&builder, &record, sdi_is_reclaimed(file, &record) ? SDI_BUILD_RECLAIMED : 0);
+    status = sdi_builder_end(&builder, status);
+    if (status == SIMDRIVE_OK) status = add_corrupt(&out->damage, &built.damage);
+    forget_damage(&built.damage);
     out->has_entries = true;
-    return builder_flush(&builder);
+    out->entries = built.entries;
+    out->tombstones = built.tombstones;
+    out->stale_entries = built.stale_entries;
+    out->live_bytes = built.live_bytes;
+    out->stale_bytes = built.stale_bytes;
+    return status;
 }
 
 static simdrive_status recover_middle(search_state *search, uint64_t top, sdi_recovery *out) {

@@ -12,13 +12,18 @@ typedef struct sdi_recovery {
     sdi_damage_map damage;
     sdi_crc_kind last_checksum; /* of the last entry; only when there is one */
     bool has_entries;
+    uint64_t expected; /* number of entries, estimated before */
     uint64_t entries, tombstones, stale_entries, live_bytes, stale_bytes;
 } sdi_recovery;
 
 typedef struct sdi_recovery_options {
     uint64_t check_window; /* payloads that end within the last so many bytes of the chain are checked */
     sdi_crc_kind likely;   /* checksum kind to try first */
+    const sdi_os *os;      /* of a mapped file, to read ahead with; NULL for other bytes */
 } sdi_recovery_options;
+
+/* At the end of what is known; not sorted. */
+simdrive_status sdi_damage_add_corrupt(sdi_damage_map *damage, uint64_t end);
 
 /* OK (also with damage: see out->damage.kind), ERROR_NOT_A_STORE, ERROR_ALIGNMENT, ERROR_NO_MEMORY. */
 simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recovery_options *options, sdi_recovery *out);

@@ -148,7 +148,7 @@ static simdrive_status recall(const uint8_t *base, uint64_t tail, sdi_recall_vis
     return SIMDRIVE_OK;
 }
 
-/* Step 2: the store's tail, and the entries between; false when they are not all right. */
+/* Whether the last entries have their checksums: `at_least` so many of them. */
 static bool last_entries_are_right(simdrive_store *store, const uint8_t *file, uint64_t tail, size_t at_least) {
     uint64_t window = tail > SDI_CHECK_WINDOW ? tail - SDI_CHECK_WINDOW : 0, position = tail;
     size_t count = at_least > CHECKED_ENTRIES ? at_least : CHECKED_ENTRIES;
@@ -165,6 +165,7 @@ static bool last_entries_are_right(simdrive_store *store, const uint8_t *file, u
     return true;
 }
 
+/* Step 2: the store's tail, and the entries between; false when they are not all right. */
 static bool find_added(sdi_generation *generation, uint64_t from, uint64_t size, uint64_t *tail, sdi_added *added) {
     simdrive_store *store = generation->store;
     const uint8_t *file = sdi_base(generation);
@@ -289,7 +290,7 @@ static simdrive_status write_image(void *user, const void *bytes, size_t size) {
     return status;
 }
 
-/* What the store is at this moment; false when the generation is no longer its newest. */
+/* What the store is at this moment: ERROR_CANCELLED when the generation is no longer its newest. */
 static simdrive_status look(const save_job *job, saved_header *header) {
     simdrive_store *store = job->store;
     const sdi_counters *counters = &job->generation->counters;

@@ -17,6 +17,10 @@
  *       it looks at `publishing`. So either the writer notes what it replaces, or the snapshot waits for the end of
  *       these puts (microseconds; no system call is among them) and begins behind them.
  *   N2  An entry's replacement is noted before the index shows it.
+ *   N3  Stale entries and tombstones are counted before the tail shows what made them, and their counts never fall.
+ *       So when both are 0 in a look that follows the one at T, there was neither below T: whatever was stale then had
+ *       its replacement below T, and that was counted. Every entry that the walk meets is a payload and was live at T,
+ *       and the index need not be asked. What is written later may make the counts rise, but not what T leads to.
  */
 #include <string.h>
 
@@ -135,8 +139,17 @@ static simdrive_status replaced_since(sdi_generation *generation, uint64_t end, 
 struct sdi_snapshot {
     sdi_pin *pin;
     uint64_t tail;
+    bool all_live; /* every entry that the walk meets (N3) */
     sdi_walk walk;
 };
+
+/* Whether nothing was stale or deleted at the snapshot's tail, which has been read before. */
+static bool was_all_live(const sdi_generation *generation) {
+    const sdi_counters *counters = &generation->counters;
+    return generation->damage.run_count == 0 && generation->damage.corrupt_count == 0 &&
+           atomic_load_explicit(&counters->stale_entries, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&counters->tombstones, memory_order_relaxed) == 0;
+}
 
 simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
     sdi_snapshot *snapshot = malloc(sizeof *snapshot);
@@ -147,7 +160,9 @@ simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
     atomic_fetch_add(&generation->snapshots, 1);
     while (atomic_load(&generation->superseded.publishing)) sdi_thread_yield(); /* N1 */
     snapshot->tail = sdi_tail(generation);
+    snapshot->all_live = was_all_live(generation);
     sdi_walk_begin(&snapshot->walk, sdi_base(generation), &generation->damage, snapshot->tail);
+    if (generation->file) sdi_walk_read_ahead(&snapshot->walk, store->os, SDI_WALK_TO_READ);
     *out = snapshot;
     return SIMDRIVE_OK;
 }
@@ -173,8 +188,7 @@ uint64_t sdi_snapshot_tail(const sdi_snapshot *snapshot) {
 }
 
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count) {
-    *count = 0;
-    while (*count < capacity && sdi_walk_next(&snapshot->walk, &records[*count])) (*count)++;
+    *count = sdi_walk_block(&snapshot->walk, records, capacity);
     return *count == 0 && snapshot->walk.broken ? SIMDRIVE_ERROR_CORRUPT : SIMDRIVE_OK;
 }
 
@@ -190,6 +204,7 @@ simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *re
     uint64_t hashes[GROUP];
     sdi_index_hit hits[GROUP];
     size_t kept = 0;
+    if (snapshot->all_live) return SIMDRIVE_OK;
     for (size_t first = 0; first < *count; first += GROUP) {
         size_t group = *count - first < GROUP ? *count - first : GROUP;
         for (size_t i = 0; i < group; i++) hashes[i] = records[first + i].key_hash;

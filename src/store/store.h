@@ -474,6 +474,11 @@ bool sdi_payload_storable(const void *data, size_t size);
 
 /* --- walk.c ------------------------------------------------------------------------------------------------------ */
 
+typedef enum sdi_walk_purpose {
+    SDI_WALK_TO_READ, /* payloads will be looked at */
+    SDI_WALK_TO_OPEN  /* metadata alone, through a map that nobody has used yet */
+} sdi_walk_purpose;
+
 /* Walks entries newest to oldest, over all runs, from `tail` on, which is the end of one of them. */
 typedef struct sdi_walk {
     const uint8_t *file;
@@ -481,9 +486,20 @@ typedef struct sdi_walk {
     uint64_t position; /* tail of the next record to give out */
     size_t run;
     bool broken; /* a link did not hold where it should */
+
+    const sdi_os *os; /* to read ahead with; NULL: not at all. What follows is for that, and means nothing else */
+    sdi_walk_purpose purpose;
+    uint64_t stretch;        /* how long the next one is */
+    uint64_t stretch_bottom; /* of the one that the walk is in; 0 when nothing is read ahead */
+    uint64_t asked_bottom;   /* what lies above was asked for */
+    uint64_t entry_size;     /* of the last one met, padding and all */
 } sdi_walk;
 
 void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *damage, uint64_t tail);
+/* From here on, reads ahead of the walk. `file` is a map. */
+void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, sdi_walk_purpose purpose);
+/* Up to `capacity` records, fewer at the end only. */
+size_t sdi_walk_block(sdi_walk *walk, sdi_record *records, size_t capacity);
 /* False at the end. */
 bool sdi_walk_next(sdi_walk *walk, sdi_record *record);
 

@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* walk.c — from entry to entry along the chain, newest to oldest, over the runs of a damaged store too. */
+/* walk.c — from entry to entry along the chain, newest to oldest, over the runs of a damaged store too.
+ *
+ * Each step needs the one before it: where an entry's predecessor ends is only known from the entry. Two things keep
+ * such a walk from waiting for memory at every step, both guesses that nothing depends on:
+ *
+ *   Lines.  Neighbours are mostly of like size. So the line in which the metadata of an entry some steps further down
+ *           would be, if all between were as large as the one just met, is asked for ahead of time.
+ *   Pages.  The walk goes down, and systems read ahead upwards. So the stretch below the one that the walk is in is
+ *           asked for, to be read while this one is walked. Stretches begin short, for many a walk ends soon, and
+ *           double. Of entries so large that most pages hold no metadata, the pages are asked for only when payloads
+ *           are wanted. Through a map that nobody has used yet, small entries' pages are going to be touched all: they
+ *           are mapped with one call for a stretch, which costs less than the faults.
+ */
 #include "store/store.h"
+
+enum {
+    STEPS_AHEAD = 12,               /* of lines: what a miss takes, in steps of a walk without misses */
+    FIRST_STRETCH = 256 << 10,      /* bytes */
+    LONGEST_STRETCH = 4 << 20,
+    LARGE_ENTRY = 16 << 10
+};
 
 void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *damage, uint64_t tail) {
     walk->file = file;
@@ -9,6 +28,38 @@ void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *d
     walk->run = 0;
     while (walk->run + 1 < damage->run_count && tail <= damage->runs[walk->run].bottom) walk->run++;
     walk->broken = false;
+    walk->os = NULL;
+    walk->stretch_bottom = 0;
+}
+
+void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, sdi_walk_purpose purpose) {
+    walk->os = os;
+    walk->purpose = purpose;
+    walk->entry_size = 0;
+    walk->stretch_bottom = walk->position;
+    walk->asked_bottom = walk->position;
+    walk->stretch = FIRST_STRETCH;
+}
+
+/* The walk has come to the bottom of its stretch. What lies below was asked for when it entered that; asks for more,
+ * below that again. A walk that is at the end of what was asked for, as at its beginning, asks twice. */
+static void enter_stretch(sdi_walk *walk) {
+    uint64_t top = walk->asked_bottom < walk->position ? walk->asked_bottom : walk->position;
+    uint64_t bottom = top > walk->stretch ? top - walk->stretch : 0;
+    bool dense = walk->entry_size < LARGE_ENTRY;
+    if (walk->purpose == SDI_WALK_TO_OPEN && dense && top < walk->position)
+        walk->os->advise(walk->os, walk->file + top, walk->position - top, SDI_ADVICE_NEED_NOW);
+    walk->stretch_bottom = top;
+    walk->asked_bottom = bottom;
+    if (walk->stretch < LONGEST_STRETCH) walk->stretch *= 2;
+    if (bottom < top && (walk->purpose == SDI_WALK_TO_READ || dense))
+        walk->os->advise(walk->os, walk->file + bottom, top - bottom, SDI_ADVICE_WILL_NEED);
+}
+
+/* Asks for the lines in which the next entries' metadata will be, when they are like the last one. */
+static inline void prefetch_below(const uint8_t *file, uint64_t position, uint64_t entry_size) {
+    uint64_t ahead = entry_size * STEPS_AHEAD;
+    if (ahead < position) __builtin_prefetch(file + (position - ahead));
 }
 
 static uint64_t next_top(const sdi_walk *walk) {
@@ -26,22 +77,11 @@ static void describe_lost(const sdi_walk *walk, uint64_t end, sdi_record *record
     record->tombstone = false;
 }
 
-bool sdi_walk_next(sdi_walk *walk, sdi_record *record) {
+/* One step in a damaged store. */
+static void next_in_runs(sdi_walk *walk, sdi_record *record) {
     const sdi_damage_map *damage = walk->damage;
-    if (walk->position < SDI_ENTRY_MIN) {
-        walk->broken = walk->position != 0;
-        return false;
-    }
     uint64_t end = walk->position - SDI_METADATA_SIZE;
     bool decoded = sdi_record_at(damage, walk->file, end, record);
-    if (damage->run_count == 0) {
-        if (!decoded) {
-            walk->broken = true;
-            return false;
-        }
-        walk->position = record->prev;
-        return true;
-    }
     /* In a damaged store every entry that stands where a run breaks is in the list of repairs or of corrupt entries. */
     uint64_t bottom = damage->runs[walk->run].bottom;
     bool last = !decoded || record->prev <= bottom;
@@ -52,5 +92,52 @@ bool sdi_walk_next(sdi_walk *walk, sdi_record *record) {
     } else {
         walk->position = record->prev;
     }
-    return true;
+}
+
+/* Steps in a store whose chain is whole, but for links that are mended; up to one that arrives at `floor` or below. */
+static size_t next_in_chain(sdi_walk *walk, uint64_t floor, sdi_record *records, size_t capacity) {
+    const uint8_t *file = walk->file;
+    const bool mended = walk->damage->repair_count > 0;
+    uint64_t position = walk->position;
+    size_t count = 0;
+    while (count < capacity && position > floor && position >= SDI_ENTRY_MIN) {
+        sdi_record *record = &records[count];
+        uint64_t end = position - SDI_METADATA_SIZE;
+        if (mended ? !sdi_record_at(walk->damage, file, end, record) : !sdi_decode(file, end, record)) {
+            walk->broken = true;
+            break;
+        }
+        prefetch_below(file, record->prev, position - record->prev);
+        position = record->prev;
+        count++;
+    }
+    walk->position = position;
+    return count;
+}
+
+static size_t chain_block(sdi_walk *walk, sdi_record *records, size_t capacity) {
+    size_t count = 0;
+    while (count < capacity && walk->position >= SDI_ENTRY_MIN && !walk->broken) {
+        if (walk->os && walk->position <= walk->stretch_bottom) enter_stretch(walk);
+        size_t more = next_in_chain(walk, walk->stretch_bottom, records + count, capacity - count);
+        count += more;
+        if (more > 0) walk->entry_size = sdi_record_tail(&records[count - 1]) - records[count - 1].prev;
+    }
+    if (walk->position > 0 && walk->position < SDI_ENTRY_MIN) walk->broken = true;
+    return count;
+}
+
+static size_t runs_block(sdi_walk *walk, sdi_record *records, size_t capacity) {
+    size_t count = 0;
+    while (count < capacity && walk->position >= SDI_ENTRY_MIN) next_in_runs(walk, &records[count++]);
+    walk->broken = walk->position > 0 && walk->position < SDI_ENTRY_MIN;
+    return count;
+}
+
+size_t sdi_walk_block(sdi_walk *walk, sdi_record *records, size_t capacity) {
+    return walk->damage->run_count == 0 ? chain_block(walk, records, capacity) : runs_block(walk, records, capacity);
+}
+
+bool sdi_walk_next(sdi_walk *walk, sdi_record *record) {
+    return sdi_walk_block(walk, record, 1) == 1;
 }

@@ -16,26 +16,6 @@
 
 enum { STRETCH = 4096 }; /* entries that changes.c finds at once */
 
-typedef struct bench {
-    test_folder folder;
-    char path[TEST_PATH_MAX];
-} bench;
-
-static int bench_begin(void **state) {
-    bench *b = test_alloc(sizeof *b);
-    b->folder = test_folder_create();
-    test_path(&b->folder, "changing", b->path);
-    *state = b;
-    return 0;
-}
-
-static int bench_end(void **state) {
-    bench *b = *state;
-    test_folder_remove(&b->folder);
-    free(b);
-    return 0;
-}
-
 /* --- what is delivered, against an image of the file ------------------------------------------------------------- */
 
 static void check_event(const simdrive_event *event, const test_image *image, const test_record *record) {
@@ -269,7 +249,7 @@ static void check_replay(world *w, simdrive_store *store) {
     test_image_free(&replayed);
 }
 
-static void run_sequence(const bench *b, uint64_t sequence, size_t steps) {
+static void run_sequence(const test_bench *b, uint64_t sequence, size_t steps) {
     static void (*const works[])(world *) = {do_put,      do_put,    do_put,    do_delete, do_batch,   do_stream,
                                              do_position, do_follow, do_follow, do_follow, do_refresh, do_compact};
     world w = {.random = test_random_begin(2000 + sequence)};
@@ -329,7 +309,7 @@ static void put_numbers(simdrive_store *store, uint64_t from, size_t count) {
 }
 
 static void any_number_of_entries_is_delivered(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     static const size_t counts[] = {1,       2,           STRETCH - 1,     STRETCH,        STRETCH + 1,
                                     2 * STRETCH - 1, 2 * STRETCH, 2 * STRETCH + 1, 5 * STRETCH + 77};
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
@@ -360,7 +340,7 @@ static void any_number_of_entries_is_delivered(void **state) {
 /* --- positions --------------------------------------------------------------------------------------------------- */
 
 static void only_tails_of_the_chain_are_positions(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_image image = {0}, inner = {0};
     test_random random = test_random_begin(2100);
     test_context("each offset as a position");
@@ -394,7 +374,7 @@ static void only_tails_of_the_chain_are_positions(void **state) {
 }
 
 static void a_position_belongs_to_one_file(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     char copy[TEST_PATH_MAX];
     simdrive_position position;
     simdrive_changes *changes = NULL;
@@ -467,7 +447,7 @@ static void check_damaged(simdrive_store *store, const test_image *image, size_t
 }
 
 static void damaged_stores_deliver_what_can_be_reached(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_random random = test_random_begin(2200);
     test_image image = {0};
     test_image_generate(&image, TEST_SHAPE_RANDOM, 12, 60, &random);
@@ -489,7 +469,7 @@ static void damaged_stores_deliver_what_can_be_reached(void **state) {
 }
 
 static void reclaimed_payloads_are_told_from_damage(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     enum { LARGE = 20000 };
     uint8_t *large = test_alloc(LARGE);
     test_image image = {0};
@@ -534,7 +514,7 @@ static void reclaimed_payloads_are_told_from_damage(void **state) {
 
 /* Whatever call fails, nothing is left out, and nothing comes twice. */
 static void a_failing_call_loses_no_change(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     sdi_fault_os *faults = sdi_fault_os_create();
     simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
     for (uint64_t nth = 1, fired = 1; fired > 0; nth++) {
@@ -591,7 +571,7 @@ static void a_failing_call_loses_no_change(void **state) {
 enum { BATCH = 40, BATCHES = 400, DONE_KEY = 1000000 };
 
 typedef struct child_work {
-    const bench *b;
+    const test_bench *b;
     bool compacts;
 } child_work;
 
@@ -654,7 +634,7 @@ static void check_replica(const replica *r, const char *path) {
     CHECK_OK(simdrive_close(store));
 }
 
-static void follow_process(const bench *b, bool compacts, uint32_t timeout_ms) {
+static void follow_process(const test_bench *b, bool compacts, uint32_t timeout_ms) {
     const child_work work = {b, compacts};
     int how = 0;
     remove(b->path);
@@ -777,7 +757,7 @@ static void follow_reader(void *user) {
 }
 
 static void threads_follow_whole_batches(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     static void (*const bodies[])(void *) = {write_rounds,  follow_writer, follow_writer, follow_reader,
                                              follow_reader, walk_rounds,   refresh_rounds};
     enum { BODIES = sizeof bodies / sizeof *bodies };
@@ -795,7 +775,7 @@ static void threads_follow_whole_batches(void **state) {
     }
 }
 
-#define CHANGES_TEST(test) cmocka_unit_test_setup_teardown(test, bench_begin, bench_end)
+#define CHANGES_TEST(test) cmocka_unit_test_setup_teardown(test, test_bench_begin, test_bench_end)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

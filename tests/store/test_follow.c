@@ -16,26 +16,6 @@
 #include "store/store.h"
 #include "stores.h"
 
-typedef struct bench {
-    test_folder folder;
-    char path[TEST_PATH_MAX];
-} bench;
-
-static int bench_begin(void **state) {
-    bench *b = test_alloc(sizeof *b);
-    b->folder = test_folder_create();
-    test_path(&b->folder, "followed", b->path);
-    *state = b;
-    return 0;
-}
-
-static int bench_end(void **state) {
-    bench *b = *state;
-    test_folder_remove(&b->folder);
-    free(b);
-    return 0;
-}
-
 static bool refreshed(simdrive_store *reader) {
     bool changed = false;
     CHECK_OK(simdrive_refresh(reader, &changed));
@@ -54,7 +34,7 @@ static void check_number(simdrive_store *store, uint64_t key, uint64_t value) {
 }
 
 static void a_reader_sees_what_was_written_after_refresh_only(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("refresh after writes");
     simdrive_store *writer = test_open(b->path), *reader = test_open_read_only(b->path);
     CHECK(!refreshed(reader));
@@ -87,7 +67,7 @@ static void a_reader_sees_what_was_written_after_refresh_only(void **state) {
 }
 
 static void many_entries_at_once_are_followed(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("refresh after many writes");
     enum { COUNT = 20000 };
     uint64_t *hashes = test_alloc(COUNT * sizeof *hashes);
@@ -110,7 +90,7 @@ static void many_entries_at_once_are_followed(void **state) {
 }
 
 static void a_reader_moves_to_the_compacted_file(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("refresh after compaction");
     simdrive_store *writer = test_open(b->path);
     for (uint64_t i = 0; i < 300; i++) write_number(writer, i % 30 + 1, i);
@@ -150,7 +130,7 @@ static void a_reader_moves_to_the_compacted_file(void **state) {
 /* The last thing that is written of a batch is a link within it, and of a first entry its first bytes: the file does
  * not get longer. Readers who looked just before see it all the same. */
 static void what_is_completed_in_place_is_seen(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_image image = {0};
     for (uint64_t key = 1; key <= 5; key++) test_image_put(&image, key, "a payload of some bytes", 23);
     for (size_t first = 0; first < 4; first++) {
@@ -187,7 +167,7 @@ static void what_is_completed_in_place_is_seen(void **state) {
 
 /* The maps of a generation are limited in number, and cannot always be made longer where they are. */
 static void a_reader_may_refresh_any_number_of_times(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("many refreshes without growing maps");
     enum { COUNT = 500 };
     sdi_fault_os *faults = sdi_fault_os_create(); /* whose maps never grow */
@@ -205,7 +185,7 @@ static void a_reader_may_refresh_any_number_of_times(void **state) {
 }
 
 static void refresh_is_nothing_where_nothing_can_change(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("refresh of writers and stores in memory");
     bool changed = true;
     simdrive_store *writer = test_open(b->path), *memory = NULL;
@@ -220,7 +200,7 @@ static void refresh_is_nothing_where_nothing_can_change(void **state) {
 }
 
 static void a_cut_or_missing_file_is_an_error(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("refresh of a file that others changed");
     simdrive_store *writer = test_open(b->path);
     for (uint64_t i = 1; i <= 50; i++) write_number(writer, i, i);
@@ -238,7 +218,7 @@ static void a_cut_or_missing_file_is_an_error(void **state) {
 
 enum { BATCH = 40, OLD_KEYS = 100, BATCHES = 150, STREAMS = 100 };
 
-static void write_batches(const bench *b) {
+static void write_batches(const test_bench *b) {
     simdrive_store *store = test_open(b->path);
     uint64_t hashes[BATCH], value[3000 / 8] = {1}, next = simdrive_count(store) + 1;
     simdrive_bytes payloads[BATCH];
@@ -252,7 +232,7 @@ static void write_batches(const bench *b) {
     CHECK_OK(simdrive_close(store));
 }
 
-static void abort_streams(const bench *b) {
+static void abort_streams(const test_bench *b) {
     simdrive_store *store = test_open(b->path);
     size_t size = 2 << 20;
     uint8_t *bytes = test_alloc(size);
@@ -269,8 +249,8 @@ static void abort_streams(const bench *b) {
 }
 
 /* Runs `body` in a process of its own, and `look` again and again until it is done. */
-static void beside(void (*body)(const bench *b), void (*look)(const bench *b, simdrive_store *following),
-                   const bench *b) {
+static void beside(void (*body)(const test_bench *b), void (*look)(const test_bench *b, simdrive_store *following),
+                   const test_bench *b) {
     simdrive_store *following = test_open_read_only(b->path);
     int how = 0;
     pid_t child = fork();
@@ -286,7 +266,7 @@ static void beside(void (*body)(const bench *b), void (*look)(const bench *b, si
     CHECK_OK(simdrive_close(following));
 }
 
-static void put_old_keys(const bench *b) {
+static void put_old_keys(const test_bench *b) {
     simdrive_store *store = test_open(b->path);
     for (uint64_t i = 1; i <= OLD_KEYS; i++) write_number(store, i, i);
     CHECK_OK(simdrive_close(store));
@@ -298,7 +278,7 @@ static void check_whole_batches(simdrive_store *reader) {
     CHECK(test_info(reader).damage <= SIMDRIVE_DAMAGE_TAIL);
 }
 
-static void look_for_half_batches(const bench *b, simdrive_store *following) {
+static void look_for_half_batches(const test_bench *b, simdrive_store *following) {
     uint64_t seen = simdrive_count(following);
     simdrive_store *opened = test_open_read_only(b->path);
     check_whole_batches(opened);
@@ -309,7 +289,7 @@ static void look_for_half_batches(const bench *b, simdrive_store *following) {
 }
 
 static void readers_see_whole_batches_only(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     put_old_keys(b);
     for (unsigned round = 0; round < (test_exhaustive() ? 200u : 10u); round++) {
         test_context("beside a writer of batches, round %u", round);
@@ -317,7 +297,7 @@ static void readers_see_whole_batches_only(void **state) {
     }
 }
 
-static void look_for_old_keys(const bench *b, simdrive_store *following) {
+static void look_for_old_keys(const test_bench *b, simdrive_store *following) {
     simdrive_store *opened = test_open_read_only(b->path);
     CHECK_U64(OLD_KEYS, simdrive_count(opened));
     CHECK_OK(simdrive_close(opened));
@@ -326,7 +306,7 @@ static void look_for_old_keys(const bench *b, simdrive_store *following) {
 }
 
 static void readers_survive_a_writer_who_takes_back(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     put_old_keys(b);
     for (unsigned round = 0; round < (test_exhaustive() ? 200u : 5u); round++) {
         test_context("beside a writer who gives up, round %u", round);
@@ -334,11 +314,11 @@ static void readers_survive_a_writer_who_takes_back(void **state) {
     }
 }
 
-#define FOLLOW_TEST(test) cmocka_unit_test_setup_teardown(test, bench_begin, bench_end)
+#define FOLLOW_TEST(test) cmocka_unit_test_setup_teardown(test, test_bench_begin, test_bench_end)
 
 /* As a writer leaves it that dies in it. Whatever its length, it is looked through once. */
 static void a_long_unpublished_batch_is_passed_over(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     enum { ENTRIES = 100000 };
     static uint64_t hashes[ENTRIES];
     static simdrive_bytes payloads[ENTRIES];

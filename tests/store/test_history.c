@@ -7,26 +7,6 @@
 
 #include "stores.h"
 
-typedef struct bench {
-    test_folder folder;
-    char path[TEST_PATH_MAX];
-} bench;
-
-static int bench_begin(void **state) {
-    bench *b = test_alloc(sizeof *b);
-    b->folder = test_folder_create();
-    test_path(&b->folder, "history", b->path);
-    *state = b;
-    return 0;
-}
-
-static int bench_end(void **state) {
-    bench *b = *state;
-    test_folder_remove(&b->folder);
-    free(b);
-    return 0;
-}
-
 static simdrive_status open_at(const char *path, uint64_t offset, simdrive_store **out) {
     simdrive_open_options options = {.struct_size = sizeof options, .read_only = true, .at_offset = offset};
     return simdrive_open(path, &options, out);
@@ -87,7 +67,7 @@ static void put_random(simdrive_store *store, test_image *image, test_random *ra
 }
 
 static void each_version_of_each_key_is_told(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_random random = test_random_begin(3000);
     test_image image = {0};
     simdrive_store *store = test_open(b->path), *reader = test_open_read_only(b->path);
@@ -109,7 +89,7 @@ static void each_version_of_each_key_is_told(void **state) {
 }
 
 static void a_history_is_of_one_moment_and_outlives_its_store(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     simdrive_history *history = NULL;
     simdrive_revision revision;
     simdrive_store *store = test_open(b->path);
@@ -132,7 +112,7 @@ static void a_history_is_of_one_moment_and_outlives_its_store(void **state) {
 }
 
 static void damaged_and_reclaimed_versions_are_told(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     enum { LARGE = 20000 };
     uint8_t *large = test_alloc(LARGE);
     test_random random = test_random_begin(3100);
@@ -199,7 +179,7 @@ static void check_each_offset(const char *path, const test_image *image, size_t 
 }
 
 static void a_store_is_shown_as_it_was_at_each_tail(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     static const test_shape shapes[] = {TEST_SHAPE_TEXT, TEST_SHAPE_TOMBSTONES, TEST_SHAPE_NO_PAD, TEST_SHAPE_U64,
                                         TEST_SHAPE_NESTED_LAST};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
@@ -215,7 +195,7 @@ static void a_store_is_shown_as_it_was_at_each_tail(void **state) {
 }
 
 static void a_damaged_tail_does_not_matter_to_what_was(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_random random = test_random_begin(3300);
     test_image image = {0};
     uint8_t garbage[200];
@@ -233,7 +213,7 @@ static void a_damaged_tail_does_not_matter_to_what_was(void **state) {
 
 /* The inner store is bytes of a payload, though the file up to its tails would be a store. */
 static void tails_of_an_inner_store_are_none(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_image inner = {0}, image = {0};
     test_random random = test_random_begin(3400);
     test_context("a store as the first payload");
@@ -247,7 +227,7 @@ static void tails_of_an_inner_store_are_none(void **state) {
 }
 
 static void what_was_never_changes(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_random random = test_random_begin(3500);
     test_image image = {0};
     simdrive_store *was = NULL;
@@ -277,7 +257,7 @@ static void what_was_never_changes(void **state) {
 }
 
 static void only_readers_open_what_was(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     simdrive_store *store = NULL;
     simdrive_open_options options = {.struct_size = sizeof options, .at_offset = 25};
     test_context("options");
@@ -288,7 +268,7 @@ static void only_readers_open_what_was(void **state) {
     CHECK_STATUS(SIMDRIVE_ERROR_NOT_A_STORE, open_at(b->path, 25, &store));
 }
 
-#define HISTORY_TEST(test) cmocka_unit_test_setup_teardown(test, bench_begin, bench_end)
+#define HISTORY_TEST(test) cmocka_unit_test_setup_teardown(test, test_bench_begin, test_bench_end)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

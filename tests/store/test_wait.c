@@ -15,26 +15,6 @@
 #include "store/store.h"
 #include "stores.h"
 
-typedef struct bench {
-    test_folder folder;
-    char path[TEST_PATH_MAX];
-} bench;
-
-static int bench_begin(void **state) {
-    bench *b = test_alloc(sizeof *b);
-    b->folder = test_folder_create();
-    test_path(&b->folder, "waited", b->path);
-    *state = b;
-    return 0;
-}
-
-static int bench_end(void **state) {
-    bench *b = *state;
-    test_folder_remove(&b->folder);
-    free(b);
-    return 0;
-}
-
 static void write_number(simdrive_store *store, uint64_t key, uint64_t value) {
     CHECK_OK(simdrive_write_hash(store, key, &value, sizeof value, NULL));
 }
@@ -101,14 +81,14 @@ static void check_wakes(simdrive_store *writer, simdrive_store *waited) {
 }
 
 static void whatever_changes_a_store_wakes_who_waits(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     simdrive_store *writer = test_open(b->path);
     check_wakes(writer, writer);
     CHECK_OK(simdrive_close(writer));
 }
 
 static void whatever_a_writer_does_wakes_who_follows(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     simdrive_store *writer = test_open(b->path), *reader = test_open_read_only(b->path);
     check_wakes(writer, reader);
     CHECK_OK(simdrive_close(reader));
@@ -116,7 +96,7 @@ static void whatever_a_writer_does_wakes_who_follows(void **state) {
 }
 
 static void followers_need_no_watch(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     sdi_fault_os *faults = sdi_fault_os_create();
     simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
     simdrive_store *writer = test_open(b->path), *reader = NULL;
@@ -131,7 +111,7 @@ static void followers_need_no_watch(void **state) {
 }
 
 static void symbolic_links_are_watched_where_they_lead(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     char link[TEST_PATH_MAX];
     test_context("through a link");
     simdrive_store *writer = test_open(b->path);
@@ -151,7 +131,7 @@ static uint64_t waited_ms(simdrive_store *store, uint32_t timeout_ms) {
 }
 
 static void time_limits_hold(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     simdrive_store *writer = test_open(b->path), *memory = NULL;
     write_number(writer, 1, 1);
     sdi_fault_os *faults = sdi_fault_os_create();
@@ -181,7 +161,7 @@ static void time_limits_hold(void **state) {
 }
 
 static void a_file_that_is_gone_is_an_error(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("removed while somebody waits");
     simdrive_store *writer = test_open(b->path);
     write_number(writer, 1, 1);
@@ -194,7 +174,7 @@ static void a_file_that_is_gone_is_an_error(void **state) {
 
 /* Any call that fails is told or passed over; waiting again goes on. */
 static void failing_calls_lose_no_change(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     sdi_fault_os *faults = sdi_fault_os_create();
     simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
     simdrive_store *writer = test_open(b->path), *reader = NULL;
@@ -254,7 +234,7 @@ static void play_all(simdrive_store *writer, simdrive_store *waited, uint64_t ro
 }
 
 static void no_wake_up_is_lost_between_threads(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("turn by turn");
     simdrive_store *store = test_open(b->path);
     play_all(store, store, test_exhaustive() ? 50 * ROUNDS : ROUNDS);
@@ -262,7 +242,7 @@ static void no_wake_up_is_lost_between_threads(void **state) {
 }
 
 static void no_change_is_missed_by_followers(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     test_context("turn by turn, following");
     simdrive_store *writer = test_open(b->path), *reader = test_open_read_only(b->path);
     play_all(writer, reader, test_exhaustive() ? 10 * ROUNDS : ROUNDS / 5);
@@ -271,7 +251,7 @@ static void no_change_is_missed_by_followers(void **state) {
 }
 
 static void another_process_wakes_who_waits(void **state) {
-    bench *b = *state;
+    test_bench *b = *state;
     enum { WRITES = 300 };
     test_context("beside a process");
     CHECK_OK(simdrive_close(test_open(b->path)));
@@ -300,7 +280,7 @@ static void another_process_wakes_who_waits(void **state) {
     CHECK_OK(simdrive_close(reader));
 }
 
-#define WAIT_TEST(test) cmocka_unit_test_setup_teardown(test, bench_begin, bench_end)
+#define WAIT_TEST(test) cmocka_unit_test_setup_teardown(test, test_bench_begin, test_bench_end)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -4,6 +4,7 @@
  */
 #include "stores.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -70,4 +71,19 @@ void test_check_file(const char *path, const test_image *image) {
     CHECK_U64(image->count, report.entries_checked);
     CHECK_U64(0, report.entries_corrupt);
     simdrive_close(store);
+}
+
+int test_bench_begin(void **state) {
+    test_bench *bench = test_alloc(sizeof *bench);
+    bench->folder = test_folder_create();
+    test_path(&bench->folder, "store", bench->path);
+    *state = bench;
+    return 0;
+}
+
+int test_bench_end(void **state) {
+    test_bench *bench = *state;
+    test_folder_remove(&bench->folder);
+    free(bench);
+    return 0;
 }

@@ -36,4 +36,13 @@ void test_reclaim_record(uint8_t *file, const test_record *record);
 /* The file at `path`, opened anew for reading, shows exactly the image and passes verification. */
 void test_check_file(const char *path, const test_image *image);
 
+/* A folder of the test's own, and the path of a store in it: cmocka's setup and teardown for tests of one store. */
+typedef struct test_bench {
+    test_folder folder;
+    char path[TEST_PATH_MAX];
+} test_bench;
+
+int test_bench_begin(void **state);
+int test_bench_end(void **state);
+
 #endif

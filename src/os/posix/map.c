@@ -54,22 +54,59 @@ void sdi_posix_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
     munmap((void *)(uintptr_t)base, (size_t)size);
 }
 
+/* Linux 5.14; an older one that runs what a newer one has built says that it does not know it. */
+#if defined(MADV_POPULATE_READ)
+#define NEED_NOW_ADVICE MADV_POPULATE_READ
+#else
+#define NEED_NOW_ADVICE MADV_WILLNEED
+#endif
+
 static int advice_number(sdi_advice advice) {
     switch (advice) {
     case SDI_ADVICE_SEQUENTIAL:
         return MADV_SEQUENTIAL;
     case SDI_ADVICE_WILL_NEED:
         return MADV_WILLNEED;
+    case SDI_ADVICE_NEED_NOW:
+        return NEED_NOW_ADVICE;
     case SDI_ADVICE_DONT_NEED:
         return MADV_DONTNEED; /* of a shared map: the page cache keeps the bytes */
     }
     return MADV_NORMAL;
 }
 
+#if defined(__linux__)
+
+/* Whether pages at both ends of the range are in memory: then the rest is, most likely, and to ask for it would cost
+ * a look at every page. To who may not write to the file the system may say so although they are not; he goes without
+ * the advice. */
+static bool seems_resident(uintptr_t first, uintptr_t length, uintptr_t page) {
+    enum { SAMPLE = 8 };
+    unsigned char resident[2 * SAMPLE];
+    if (length < 2 * SAMPLE * page) return false;
+    uintptr_t last = ((first + length - 1) & ~(page - 1)) - (SAMPLE - 1) * page;
+    if (mincore((void *)first, SAMPLE * page, resident) != 0) return false;
+    if (mincore((void *)last, SAMPLE * page, resident + SAMPLE) != 0) return false;
+    for (unsigned i = 0; i < 2 * SAMPLE; i++) {
+        if (!(resident[i] & 1)) return false;
+    }
+    return true;
+}
+
+#else
+
+static bool seems_resident(uintptr_t first, uintptr_t length, uintptr_t page) {
+    (void)first, (void)length, (void)page;
+    return false;
+}
+
+#endif
+
 void sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
     (void)os;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = (uintptr_t)address & ~(page - 1);
     uintptr_t length = (uintptr_t)address - first + (uintptr_t)size;
+    if (advice == SDI_ADVICE_WILL_NEED && seems_resident(first, length, page)) return;
     if (size > 0) madvise((void *)first, length, advice_number(advice)); /* a hint: nothing depends on it */
 }
