@@ -188,6 +188,14 @@ void sdi_condition_wake_all(sdi_condition *condition);
 simdrive_status sdi_thread_start(sdi_thread *thread, void (*run)(void *user), void *user);
 void sdi_thread_join(sdi_thread *thread);
 void sdi_thread_yield(void); /* lets others run */
+/* Tells the processor that the thread is waiting for another one. */
+static inline void sdi_thread_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 /* A small number of the calling thread, from 0 up, given out in the order of first use. Two live threads never share
  * one. Costs a thread-local load. */

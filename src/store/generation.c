@@ -222,6 +222,7 @@ static void free_scratch(sdi_scratch *scratch) {
     free(scratch->ends);
     free(scratch->sizes);
     free(scratch->replaced);
+    free(scratch->group);
 }
 
 void sdi_store_unref(simdrive_store *store) {
@@ -237,7 +238,7 @@ void sdi_store_unref(simdrive_store *store) {
     sdi_condition_destroy(&store->changed);
     sdi_condition_destroy(&store->compaction.ended);
     sdi_condition_destroy(&store->sync_wanted);
-    sdi_condition_destroy(&store->place_free);
+    sdi_condition_destroy(&store->place_left);
     sdi_mutex_destroy(&store->mutex);
     free(store->path);
     free(store->real_path);

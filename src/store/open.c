@@ -84,13 +84,14 @@ static simdrive_status store_create(const sdi_os *os, const char *path, const si
     if (!store) return SIMDRIVE_ERROR_NO_MEMORY;
     store->os = os;
     store->options = *options;
+    store->processors = sdi_processor_count();
     store->checksum = options->checksum == SIMDRIVE_CHECKSUM_CRC32 ? SDI_CRC32 : SDI_CRC32C;
     atomic_init(&store->references, 1);
     store->path = sdi_path_with_suffix(path, "");
     simdrive_status status = store->path ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
     if (status == SIMDRIVE_OK) status = sdi_mutex_init(&store->mutex);
     if (status != SIMDRIVE_OK) goto no_mutex;
-    status = sdi_condition_init(&store->place_free);
+    status = sdi_condition_init(&store->place_left);
     if (status != SIMDRIVE_OK) goto no_condition;
     status = sdi_condition_init(&store->sync_wanted);
     if (status != SIMDRIVE_OK) goto no_second_condition;
@@ -106,7 +107,7 @@ no_fourth_condition:
 no_third_condition:
     sdi_condition_destroy(&store->sync_wanted);
 no_second_condition:
-    sdi_condition_destroy(&store->place_free);
+    sdi_condition_destroy(&store->place_left);
 no_condition:
     sdi_mutex_destroy(&store->mutex);
 no_mutex:

@@ -20,8 +20,7 @@
  *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and
  *       `damaged_tail`. One exception: a compaction that has left the place may find that the folder cannot be synced,
  *       and poisons the handle then.
- *   S6  The mutex protects the writer's place and the queue for it. Nobody holds it while he works, nor a second lock
- *       with it.
+ *   S6  The mutex protects the queue for the writer's place. Nobody holds it while he works, nor a second lock with it.
  *   S7  A failed append leaves the file at its old length and everything in memory as it was, or poisons the handle.
  */
 #ifndef SDI_STORE_H
@@ -148,10 +147,37 @@ typedef struct sdi_scratch {
     uint64_t *placed;                            /* of each change: end of its entry, or 0 */
     uint64_t *hashes, *ends, *sizes, *replaced; /* of each entry */
     size_t entry_capacity;
+    simdrive_change *group; /* changes of several requests, side by side */
+    size_t group_capacity;
 } sdi_scratch;
+
+/* Why somebody wants the writer's place, and what came of it: place.c. */
+typedef enum sdi_turn_kind {
+    SDI_TURN_ALONE,  /* to work there */
+    SDI_TURN_WRITE,  /* to commit the request of which the turn is the first member; anybody may do it for him */
+    SDI_TURN_PATIENT /* as ALONE, and waits for the end of a pushed stream too, until a compaction is cancelled */
+} sdi_turn_kind;
+
+typedef enum sdi_outcome {
+    SDI_TURN_WAITS,
+    SDI_TURN_SLEEPS, /* and is to be woken; up to here the turn has not ended */
+    SDI_TURN_HAS_PLACE,
+    SDI_TURN_SERVED,
+    SDI_TURN_REFUSED,
+    SDI_TURN_CANCELLED
+} sdi_outcome;
+
+/* Of somebody who waits for the place; on his stack. */
+typedef struct sdi_turn {
+    sdi_turn_kind kind;
+    _Atomic unsigned state; /* sdi_outcome; the last thing that is stored before its owner may go */
+    struct sdi_turn *next;  /* under mutex, while it is queued */
+    sdi_condition woken;    /* made by who falls asleep */
+} sdi_turn;
 
 /* A write that waits for its commit, on its caller's stack. */
 typedef struct sdi_request {
+    sdi_turn turn; /* first */
     const simdrive_change *changes;
     size_t count;
     simdrive_batch_mode mode;
@@ -159,8 +185,7 @@ typedef struct sdi_request {
     uint64_t tail;  /* of the store behind them */
     simdrive_status status;
     int os_error;
-    bool done;
-    struct sdi_request *next;
+    struct sdi_request *next; /* in the same group */
 } sdi_request;
 
 /* What a writer knows of the saved index: see saved_index.c. */
@@ -183,15 +208,13 @@ struct simdrive_store {
     _Atomic bool folder_unsynced; /* the file's name may not be durable yet; cleared by who has synced the folder */
 
     sdi_mutex mutex;
-    sdi_condition place_free;
-    bool place_taken;      /* under mutex */
-    bool place_has_stream; /* under mutex: taken by a pushed stream */
-    uint64_t place_owner;  /* under mutex: thread id */
-    bool place_wanted;     /* under mutex: a compaction has the next turn */
-    bool place_turned;     /* under mutex: somebody else had the place since a compaction had it last */
-    unsigned place_waiting; /* under mutex: threads that wait for it, but for a compaction */
-    sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
-    uint64_t writing_calls; /* under mutex: some of them are timed */
+    sdi_condition place_left; /* for who leaves the place and comes back: the next one has left it too */
+    bool place_has_stream;    /* place, and under mutex: a pushed stream has it */
+    sdi_turn *turns, *turns_end; /* under mutex: who waits for the place, in order */
+    _Atomic uint32_t place;   /* whether it is taken, and whether leaving it concerns anybody: place.c */
+    _Atomic uint64_t place_owner; /* id of the thread that has it; 0: none, or it is just coming or going */
+    _Atomic uint64_t writing_calls; /* about: some of them are timed */
+    unsigned processors;
     bool compacting;       /* under mutex; a reclaim too: neither runs beside the other */
     struct sdi_compaction compaction;
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
@@ -419,24 +442,48 @@ uint32_t sdi_time_left_ms(uint64_t deadline);
  * deadline, or at once when neither can happen. Refreshes read-only handles, and gives their errors. */
 simdrive_status sdi_wait_beyond(simdrive_store *store, uint64_t sequence, uint64_t tail, uint64_t deadline);
 
-/* --- writer.c: the writer's place -------------------------------------------------------------------------------- */
+/* --- place.c: the writer's place --------------------------------------------------------------------------------- */
 
 /* Waits for the place and takes it: ERROR_READ_ONLY, ERROR_BUSY (this thread has it, or a pushed stream), and, for
  * `append`, ERROR_POISONED. */
 simdrive_status sdi_place_take(simdrive_store *store, bool append);
 /* The same for the compaction, which waits for the end of a pushed stream of another thread too, until it is cancelled:
- * ERROR_CANCELLED. It takes turns with the writers: those who wait come once before it, and then it comes next. */
+ * ERROR_CANCELLED. */
 simdrive_status sdi_place_take_patiently(simdrive_store *store);
 /* The same for a reader that follows a writer: it changes what it knows of the store, not the store. */
 simdrive_status sdi_place_take_for_refresh(simdrive_store *store);
 void sdi_place_leave(simdrive_store *store);
 /* What must be so before an append; the place is taken. */
 simdrive_status sdi_place_ready(simdrive_store *store);
-/* Leaves the place; the mutex is held. */
+
+/* Takes the place if it is free and nobody is attentive to it; leaves it if nobody has become so. */
+bool sdi_place_try(simdrive_store *store);
+bool sdi_place_try_leave(simdrive_store *store);
+/* Takes the place when it is the turn's turn, unless something else comes of it first. */
+sdi_outcome sdi_place_wait(simdrive_store *store, sdi_turn *turn);
+
+/* With the mutex held: whoever has the place takes the mutex to leave it, for somebody is going to wait for what he does
+ * there. What was published by those who left it before is visible then. */
+void sdi_place_attend(simdrive_store *store);
+/* Whether thread `self`, which asks, has the place. */
+bool sdi_place_is_own(const simdrive_store *store, uint64_t self);
+/* Leaves the place; the mutex is held. It is the next one's then, if there is one. */
 void sdi_place_free(simdrive_store *store);
+/* The place is a pushed stream's; the mutex is held. */
+void sdi_place_keep_for_stream(simdrive_store *store);
+/* Ends the turn of a compaction that was cancelled; the mutex is held. */
+void sdi_place_cancel_patient(simdrive_store *store);
+/* The first in the queue, or NULL; out of the queue; and at the end. The mutex and the place are held. */
+sdi_turn *sdi_turn_first(simdrive_store *store);
+sdi_turn *sdi_turn_take(simdrive_store *store);
+void sdi_turn_end(sdi_turn *turn, sdi_outcome outcome);
+
+/* --- commit.c ---------------------------------------------------------------------------------------------------- */
 
 /* Waits for the place, and appends the request's changes, together with those of others who wait (commit.c). */
 simdrive_status sdi_commit(simdrive_store *store, sdi_request *request);
+
+/* --- writer.c ---------------------------------------------------------------------------------------------------- */
 
 /* Moves damaged bytes behind the tail, if there are any, aside and cuts the file to its tail: right before the first
  * write, when nothing else can be refused any more, for a call that fails changes nothing. Writer's place held. */
