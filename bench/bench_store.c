@@ -49,6 +49,9 @@ static simdrive_store *open_new(const bench_config *config, const char *name, si
     simdrive_store *store = NULL;
     simdrive_open_options options = {.struct_size = sizeof options, .must_create = true, .sync = sync};
     options.saved_index = SIMDRIVE_SAVED_INDEX_OFF; /* O1-saved looks at that */
+    const char *append = getenv("BENCH_APPEND");
+    if (append && strcmp(append, "map") == 0)
+        options.append = SIMDRIVE_APPEND_MAP;
     char *path = bench_new_path(config, name);
     require_ok(simdrive_open(path, &options, &store), "creating a store");
     free(path);

@@ -45,6 +45,7 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->counters.publications, 0, memory_order_relaxed);
     generation->file = NULL;
     generation->map_count = 0;
+    memset(&generation->tail_map, 0, sizeof generation->tail_map);
     memset(&generation->file_id, 0, sizeof generation->file_id);
     memset(&generation->nested, 0, sizeof generation->nested);
     generation->sequence = generation->born_tail = 0;
@@ -165,6 +166,7 @@ static void drain(sdi_generation *generation) {
     simdrive_entry nested = generation->nested;
     sdi_generation_forget(generation);
     sdi_superseded_clear(&generation->superseded);
+    sdi_tail_map_end(generation);
     for (size_t i = 0; i < generation->map_count; i++)
         store->os->unmap(store->os, generation->maps[i].base, generation->maps[i].size);
     if (generation->file) store->os->close(store->os, generation->file);

@@ -41,7 +41,8 @@
 
 enum {
     SDI_PIN_SLOTS = 64,
-    SDI_MAX_MAPS = 48 /* of one generation: each is twice the one before, unless addresses are short */
+    SDI_MAX_MAPS = 48, /* of one generation: each is twice the one before, unless addresses are short */
+    SDI_MAPPED_MAX = 1 << 16 /* bytes of one append that is stored into the map of the file's end */
 };
 
 #define SDI_PIN_RETIRED (UINT64_C(1) << 63)
@@ -105,6 +106,16 @@ typedef struct sdi_superseded {
     uint64_t lost_since; /* replacements from this tail on could not be noted; UINT64_MAX: none */
 } sdi_superseded;
 
+/* The part of a file around its tail into which entries are stored; place only, see append_map.c. */
+typedef struct sdi_tail_map {
+    uint8_t *base; /* NULL: none */
+    uint64_t start, size; /* of it in the file */
+    uint64_t ready;       /* up to here bytes may be stored; a length of the file */
+    uint64_t set_aside;   /* up to here there is disk space */
+    bool unsupported;
+    _Atomic bool used; /* the file may be longer than its entries */
+} sdi_tail_map;
+
 typedef struct sdi_generation {
     sdi_pin pins[SDI_PIN_SLOTS];
     struct simdrive_store *store;
@@ -122,6 +133,7 @@ typedef struct sdi_generation {
         uint64_t size;
     } maps[SDI_MAX_MAPS]; /* writer only */
     size_t map_count;
+    sdi_tail_map tail_map;
     sdi_file_id file_id;
     simdrive_entry nested; /* the entry that holds the bytes of a nested store */
     uint64_t sequence;     /* its number in the order of publication, from 1 */
@@ -238,6 +250,7 @@ struct simdrive_store {
     unsigned waiting;          /* under mutex: those who sleep until something changes (wait.c) */
     sdi_condition changed;
     bool refresh_incomplete; /* place of a reader: memory ran out before all that was found was in */
+    uint64_t seen_end;       /* the same: where entries ended in the file when it was looked at last */
     bool tail_was_linked;    /* the same: bytes behind the tail had all their links when they were looked at last */
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
@@ -428,6 +441,10 @@ bool sdi_can_follow(const sdi_generation *generation);
  * case `tail` is one between two appends, never within a batch. */
 simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced);
 
+/* Where the entries end in the generation's file as it is now: its length, or less where it ends with zeros that were
+ * set aside; its tail, when nothing complete follows that. And the length. */
+simdrive_status sdi_entries_end(sdi_generation *generation, uint64_t *end, uint64_t *file_size);
+
 /* Adds what a writer in another process has appended, once the file's length stays; it was `size` at the last look.
  * The length is shared. */
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size);
@@ -541,6 +558,29 @@ bool sdi_key_may_tear(uint64_t prev, uint64_t start, uint64_t end, uint64_t *pay
 simdrive_status sdi_write_held_link(sdi_generation *generation, uint64_t end, uint64_t prev);
 
 bool sdi_payload_storable(const void *data, size_t size);
+
+/* --- append_map.c ------------------------------------------------------------------------------------------------ */
+
+/* Whether an append that ends at `new_tail` can be stored into the map of the file's end. Makes room for it there. What
+ * fails leaves the file's entries as they are, and the ordinary way open. Writer's place held. */
+bool sdi_tail_map_make_room(sdi_generation *generation, uint64_t new_tail);
+
+/* Stores one entry, which ends at `end`, on top of `prev`: `payload` NULL for a tombstone. Room was made. Before it
+ * returns the entry is complete; at no moment before is there one. */
+void sdi_tail_map_store(sdi_generation *generation, uint64_t prev, uint64_t end, uint64_t key_hash,
+                        const simdrive_bytes *payload);
+
+/* The file is about to be cut: nothing behind its tail is set aside any more. */
+void sdi_tail_map_forget(sdi_generation *generation);
+/* Cuts the file to its tail, if there is more that is set aside. Nobody writes any more. */
+void sdi_tail_map_give_back(sdi_generation *generation);
+/* Unmaps it. */
+void sdi_tail_map_end(sdi_generation *generation);
+
+/* Whether the file may be longer than its entries, with zeros. */
+static inline bool sdi_tail_map_is_used(const sdi_generation *generation) {
+    return atomic_load_explicit(&generation->tail_map.used, memory_order_relaxed);
+}
 
 /* --- walk.c ------------------------------------------------------------------------------------------------------ */
 

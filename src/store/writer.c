@@ -19,6 +19,7 @@ simdrive_status sdi_cut(simdrive_store *store, sdi_file *file, uint64_t size) {
 
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status) {
     int os_error = sdi_get_os_error();
+    sdi_tail_map_forget(generation);
     if (sdi_cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) sdi_poison(store);
     sdi_set_os_error(os_error);
     return status;
