@@ -106,8 +106,8 @@ struct sdi_os {
     /* Gives the disk space of a range back: its bytes read as zero then, the file's size stays. ERROR_UNSUPPORTED, and
      * nothing has changed, where the system or the file system cannot. */
     simdrive_status (*punch_hole)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
-    /* Takes disk space for a range, also behind the file's end; its size stays. From then on no write to the range needs
-     * more space, however often. ERROR_UNSUPPORTED where the system or the file system does not promise that. */
+    /* Takes disk space for a range, also behind the file's end; its size stays. From then on no write to the range
+     * needs more space, however often. ERROR_UNSUPPORTED where the system or the file system does not promise that. */
     simdrive_status (*set_aside)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
     /* The first range at or behind `offset` that is no hole; `*start` = `*end` = the file's size when there is none.
      * Where nobody knows of holes, all of the rest. */

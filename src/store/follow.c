@@ -118,7 +118,7 @@ static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t 
     return status;
 }
 
-/* Adds what is between the generation's tail and `tail`, in a file of `file_size` bytes in which entries end at `size`. */
+/* Adds what is between the generation's tail and `tail`, in a file of `file_size` bytes whose entries end at `size`. */
 static simdrive_status add(sdi_generation *generation, uint64_t tail, uint64_t size, uint64_t file_size) {
     simdrive_store *store = generation->store;
     sdi_added added = {0};

@@ -479,8 +479,8 @@ bool sdi_place_try_leave(simdrive_store *store);
 /* Takes the place when it is the turn's turn, unless something else comes of it first. */
 sdi_outcome sdi_place_wait(simdrive_store *store, sdi_turn *turn);
 
-/* With the mutex held: whoever has the place takes the mutex to leave it, for somebody is going to wait for what he does
- * there. What was published by those who left it before is visible then. */
+/* With the mutex held: whoever has the place takes the mutex to leave it, for somebody is going to wait for what he
+ * does there. What was published by those who left it before is visible then. */
 void sdi_place_attend(simdrive_store *store);
 /* Whether thread `self`, which asks, has the place. */
 bool sdi_place_is_own(const simdrive_store *store, uint64_t self);

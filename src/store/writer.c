@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* writer.c — what whoever has the writer's place does around an append: damaged bytes are moved out of its way, and it is
- * made durable or taken back. */
+/* writer.c — what whoever has the writer's place does around an append: damaged bytes are moved out of its way, and it
+ * is made durable or taken back. */
 #include <stdio.h>
 #include <string.h>
 

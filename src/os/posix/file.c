@@ -352,8 +352,8 @@ simdrive_status sdi_posix_punch_hole(const sdi_os *os, sdi_file *file, uint64_t 
 }
 
 #if defined(__linux__) && defined(FALLOC_FL_KEEP_SIZE)
-/* File systems that write a block where it is. Those that may put it elsewhere, always (btrfs) or when it is shared with
- * a copy (xfs), need space for that again, and when there is none they answer a store into a map with a signal. */
+/* File systems that write a block where it is. Those that may put it elsewhere, always (btrfs) or when it is shared
+ * with a copy (xfs), need space for that again, and when there is none they answer a store into a map with a signal. */
 static bool writes_in_place(int fd) {
     enum { EXT4 = 0xEF53, TMPFS = 0x01021994 };
     struct statfs found;
