@@ -235,8 +235,27 @@ typedef enum simdrive_saved_index {
     SIMDRIVE_SAVED_INDEX_ALWAYS = 2 /* saved on each close after a change, however small the store is */
 } simdrive_saved_index;
 
-/* How a writer's bytes get into the file. */
-typedef enum simdrive_append_mode {SIMDRIVE_APPEND_WRITE = 0, SIMDRIVE_APPEND_MAP} simdrive_append_mode;
+/* How entries get into the file.
+ *
+ * APPEND_MAP is for stores that get many small entries one by one: they are stored into a writable map of the file's
+ * end instead of being handed to the system, each in a small part of the time. Larger ones (together more than 64 KiB),
+ * batches, streams and the first entry of a file go the ordinary way. The price:
+ *   - While the store is open the file is up to 1 MiB longer than its entries, with zeros at its end, and up to 256 MiB
+ *     of disk space behind them are set aside. Closing gives both back; after a crash the next write does.
+ *   - What closing leaves is byte for byte what ordinary writes leave.
+ *   - A kill of the process at any instruction leaves whole entries, as with ordinary writes. A loss of power may take
+ *     what was not synced, as with ordinary writes; but a page of memory may be on its way to the disk while an entry
+ *     is stored into it, so it is likelier that opening then refuses writers with ERROR_CORRUPT and simdrive_salvage()
+ *     has to make a store of what is there.
+ *   - Memory around the end of the file can be written to. A stray pointer of the program may damage the store.
+ *   - Readers in other processes that wait for changes are not woken by such a write; they look once a second.
+ *   - A disk that fails, or another program that cuts the file, ends the process with SIGBUS.
+ * It needs Linux 5.14, and ext4 or tmpfs: file systems that never need more space to write to a block again. Elsewhere
+ * writes are ordinary. So are all writes under SIMDRIVE_SYNC_COMMIT, where the sync is what takes the time. */
+typedef enum simdrive_append_mode {
+    SIMDRIVE_APPEND_WRITE = 0,
+    SIMDRIVE_APPEND_MAP = 1
+} simdrive_append_mode;
 
 typedef struct simdrive_open_options {
     size_t struct_size;                /* sizeof(simdrive_open_options) */
@@ -266,7 +285,7 @@ typedef struct simdrive_open_options {
     uint32_t compact_stale_percent;    /* compact in a thread of the library when at least so much of the file
                                           is stale; 0: never by itself. See simdrive_compact_begin() */
     uint64_t compact_min_bytes;        /* ... and at least so many bytes; default 64 MiB */
-    simdrive_append_mode append;       /* default SIMDRIVE_APPEND_WRITE */
+    simdrive_append_mode append;       /* writers: default SIMDRIVE_APPEND_WRITE */
 } simdrive_open_options;
 
 /* What opening found, besides the entries. */

@@ -107,6 +107,9 @@ struct sdi_os {
     /* Gives the disk space of a range back: its bytes read as zero then, the file's size stays. ERROR_UNSUPPORTED, and
      * nothing has changed, where the system or the file system cannot. */
     simdrive_status (*punch_hole)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
+    /* Takes disk space for a range, also behind the file's end; its size stays. From then on no write to the range
+     * needs more space, however often. ERROR_UNSUPPORTED where the system or the file system does not promise that. */
+    simdrive_status (*set_aside)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
     /* The first range at or behind `offset` that is no hole; `*start` = `*end` = the file's size when there is none.
      * Where nobody knows of holes, all of the rest. */
     simdrive_status (*next_data)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end);
@@ -144,6 +147,12 @@ struct sdi_os {
     /* A private map of the first `size` bytes, all of them in the file: it may be written to, which nobody else sees.
      * Pages not written to are shared with everybody. Ended by unmap(). */
     simdrive_status (*map_private)(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out);
+    /* A shared map of a range, to be written to; it may reach beyond the file. `offset` is a multiple of the page size.
+     * Ended by unmap(). ERROR_UNSUPPORTED where make_present() is. */
+    simdrive_status (*map_shared)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size, uint8_t **out);
+    /* Makes all pages of a range of that map present and ready to be written to, or tells why not: what cannot be had
+     * is an error here, and not a signal later. The range is in the file. */
+    simdrive_status (*make_present)(const sdi_os *os, uint8_t *address, uint64_t size);
 
     /* A watch on the file at `path`; ERROR_UNSUPPORTED where the system cannot tell of changes. What happened between
      * watch_begin() and watch_wait() counts: begin, look at the file, then wait. */
@@ -189,6 +198,14 @@ void sdi_condition_wake_all(sdi_condition *condition);
 simdrive_status sdi_thread_start(sdi_thread *thread, void (*run)(void *user), void *user);
 void sdi_thread_join(sdi_thread *thread);
 void sdi_thread_yield(void); /* lets others run */
+/* Tells the processor that the thread is waiting for another one. */
+static inline void sdi_thread_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 /* A barrier on both sides of an order between threads, paid for by the side that needs it seldom: when it returns true,
  * each thread of the process has gone through a full memory barrier since it was called. False when the system refuses.

@@ -12,6 +12,9 @@
  *   5  Index, counters, tail: from here on readers find the entries.
  *
  * A failure in 3 or 4 cuts the file back to the tail.
+ *
+ * Small appends of independent entries may be stored into a map of the file's end instead (append_map.c): 3 cannot fail
+ * then, and 4 has nothing to complete.
  */
 #include <string.h>
 
@@ -474,6 +477,39 @@ static simdrive_status prepare(append_job *append) {
     return status;
 }
 
+/* Whether the append may go into the map of the file's end: each of its entries is valid by itself, and nothing has to
+ * be synced in between. */
+static bool goes_into_map(const append_job *append) {
+    const simdrive_open_options *options = &append->store->options;
+    return options->append == SIMDRIVE_APPEND_MAP && options->sync != SIMDRIVE_SYNC_COMMIT && append->tail > 0 &&
+           !append->link_held && append->new_tail - append->tail <= SDI_MAPPED_MAX &&
+           sdi_tail_map_make_room(append->generation, append->new_tail);
+}
+
+/* Step 3 in the map. Nothing of it can fail. */
+static void store_entries(const append_job *append) {
+    const uint64_t *placed = append->store->scratch.placed;
+    uint64_t prev = append->tail;
+    for (size_t i = 0; i < append->change_count; i++) {
+        const simdrive_change *change = &append->changes[i];
+        if (placed[i] == 0) continue;
+        sdi_tail_map_store(append->generation, prev, placed[i], change->key_hash,
+                           change->operation == SIMDRIVE_PUT ? &change->payload : NULL);
+        prev = placed[i] + SDI_METADATA_SIZE;
+    }
+}
+
+/* Steps 3 and 4. */
+static simdrive_status write_all(append_job *append) {
+    if (goes_into_map(append)) {
+        store_entries(append);
+        return sdi_sync_commit(append->store, append->generation, append->new_tail);
+    }
+    simdrive_status status = sdi_mark_first_write(append->store, append->generation, append->tail);
+    if (status == SIMDRIVE_OK) status = write_entries(append);
+    return status == SIMDRIVE_OK ? complete(append) : status;
+}
+
 simdrive_status sdi_append(simdrive_store *store, const simdrive_change *changes, size_t count,
                            simdrive_batch_mode mode, size_t *applied) {
     sdi_scratch *scratch = &store->scratch;
@@ -488,9 +524,7 @@ simdrive_status sdi_append(simdrive_store *store, const simdrive_change *changes
     append.link_held = (mode == SIMDRIVE_BATCH_ATOMIC && append.entry_count > 1) || append.key_may_tear;
     status = prepare(&append);
     if (status != SIMDRIVE_OK) return status;
-    status = sdi_mark_first_write(store, append.generation, append.tail);
-    if (status == SIMDRIVE_OK) status = write_entries(&append);
-    if (status == SIMDRIVE_OK) status = complete(&append);
+    status = write_all(&append);
     if (status != SIMDRIVE_OK) return sdi_roll_back(store, append.generation, status);
     const sdi_published entries = {scratch->hashes, scratch->ends, scratch->sizes, scratch->replaced};
     sdi_publish_entries(append.generation, &entries, append.entry_count, append.new_tail);

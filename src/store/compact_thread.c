@@ -21,7 +21,7 @@
 static simdrive_status claim_locked(simdrive_store *store, uint64_t self) {
     if (store->compacting) return SIMDRIVE_ERROR_BUSY;
     /* A pushed stream is not waited for: nobody knows when its owner goes on. */
-    if (store->place_taken && (store->place_has_stream || store->place_owner == self)) return SIMDRIVE_ERROR_BUSY;
+    if (store->place_has_stream || sdi_place_is_own(store, self)) return SIMDRIVE_ERROR_BUSY;
     simdrive_status status = sdi_place_ready(store);
     if (status != SIMDRIVE_OK) return status;
     store->compacting = true;
@@ -217,7 +217,7 @@ simdrive_status simdrive_compact_wait(simdrive_store *store, uint32_t timeout_ms
     int os_error = 0;
     sdi_mutex_lock(&store->mutex);
     bool for_itself = store->compacting && !store->compaction.reclaims &&
-                      (store->compaction.owner == self || (store->place_taken && store->place_owner == self));
+                      (store->compaction.owner == self || sdi_place_is_own(store, self));
     if (for_itself) {
         status = SIMDRIVE_ERROR_BUSY;
     } else if (!wait_for_end(store, timeout_ms)) {
@@ -238,7 +238,7 @@ void simdrive_compact_cancel(simdrive_store *store) {
     sdi_mutex_lock(&store->mutex);
     if (store->compacting && !store->compaction.reclaims) {
         atomic_store_explicit(&store->compaction.cancelled, true, memory_order_relaxed);
-        sdi_condition_wake_all(&store->place_free); /* it may be waiting for its turn */
+        sdi_place_cancel_patient(store); /* it may be waiting for its turn */
     }
     sdi_mutex_unlock(&store->mutex);
 }

@@ -15,6 +15,9 @@
  * of a batch is in before it is published; so the look is repeated until the length stays (keep_up). Only then anything
  * is shown, for other threads look at this handle all the time.
  *
+ * A writer that has set zeros aside behind his entries (append_map.c) does not make the file longer. So what is called
+ * its length here is where its entries end (sdi_entries_end): for such a file, behind the last that is complete.
+ *
  * Bytes behind the tail may be taken back by the writer. So the file's length is shared while they are looked at.
  */
 #include <string.h>
@@ -82,13 +85,25 @@ static bool is_linked(const sdi_generation *generation, uint64_t size) {
     return sdi_leads_to(sdi_base(generation), size, sdi_tail(generation));
 }
 
-/* Whether bytes behind the tail, which were no entries in a file of `size` bytes, may be some now. */
-static bool was_completed(const sdi_generation *generation, uint64_t size) {
+simdrive_status sdi_entries_end(sdi_generation *generation, uint64_t *end, uint64_t *file_size) {
     const simdrive_store *store = generation->store;
+    uint64_t tail = sdi_tail(generation);
     sdi_file_info info;
-    return size > sdi_tail(generation) && !store->tail_was_linked &&
-           store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK && info.size == size &&
-           is_linked(generation, size);
+    simdrive_status status = store->os->info(store->os, generation->file, &info);
+    if (status != SIMDRIVE_OK) return status;
+    *end = *file_size = info.size;
+    /* A file below its tail was cut by somebody who is no writer of ours; nothing is to be looked at. */
+    if (info.size <= tail) return SIMDRIVE_OK;
+    status = sdi_generation_map(generation, info.size);
+    if (status == SIMDRIVE_OK) *end = sdi_end_of_entries(sdi_base(generation), info.size, tail, store->checksum);
+    return status;
+}
+
+/* Whether bytes behind the tail, which were no entries in a file of `size` bytes, may be some now. */
+static bool was_completed(sdi_generation *generation, uint64_t size) {
+    uint64_t end = 0, file_size = 0;
+    return size > sdi_tail(generation) && !generation->store->tail_was_linked &&
+           sdi_entries_end(generation, &end, &file_size) == SIMDRIVE_OK && end == size && is_linked(generation, size);
 }
 
 /* Looks for the last entry behind `*tail`, which was found before, and moves that there. */
@@ -103,28 +118,29 @@ static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t 
     return status;
 }
 
-/* Adds what is between the generation's tail and `tail`, in a file of `size` bytes. */
-static simdrive_status add(sdi_generation *generation, uint64_t tail, uint64_t size) {
+/* Adds what is between the generation's tail and `tail`, in a file of `file_size` bytes whose entries end at `size`. */
+static simdrive_status add(sdi_generation *generation, uint64_t tail, uint64_t size, uint64_t file_size) {
     simdrive_store *store = generation->store;
     sdi_added added = {0};
     simdrive_status status = sdi_collect_added(sdi_base(generation), tail, sdi_tail(generation), &added);
     if (status == SIMDRIVE_OK && added.count > 0) status = sdi_publish_added(generation, &added);
     free(added.ends);
     store->refresh_incomplete = status != SIMDRIVE_OK;
-    atomic_store_explicit(&store->damaged_tail, size > sdi_tail(generation) ? size - sdi_tail(generation) : 0,
+    store->seen_end = size;
+    atomic_store_explicit(&store->damaged_tail,
+                          file_size > sdi_tail(generation) ? file_size - sdi_tail(generation) : 0,
                           memory_order_relaxed);
     return status;
 }
 
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
-    simdrive_store *store = generation->store;
-    uint64_t known = size, tail = sdi_tail(generation);
+    uint64_t known = size, tail = sdi_tail(generation), file_size = size;
     for (unsigned look = 0; look < LOOKS; look++) {
-        sdi_file_info info;
-        simdrive_status status = store->os->info(store->os, generation->file, &info);
+        uint64_t end = 0;
+        simdrive_status status = sdi_entries_end(generation, &end, &file_size);
         if (status != SIMDRIVE_OK) return status;
-        if (info.size == size) break;
-        size = info.size;
+        if (end == size) break;
+        size = end;
         /* A file below its tail was cut by somebody who is no writer of ours. */
         if (size < sdi_tail(generation)) return sdi_refuse(SIMDRIVE_ERROR_IO);
         /* What was found and is gone again, a writer has taken back. */
@@ -132,7 +148,7 @@ simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
         if (size > tail) status = find(generation, size, &tail);
         if (status != SIMDRIVE_OK) return status;
     }
-    return size != known ? add(generation, tail, size) : SIMDRIVE_OK;
+    return size != known ? add(generation, tail, size, file_size) : SIMDRIVE_OK;
 }
 
 /* --- the new file ------------------------------------------------------------------------------------------------- */
@@ -164,8 +180,7 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
         return status;
     }
     uint64_t tail = sdi_tail(generation);
-    uint64_t known = tail;
-    if (!store->refresh_incomplete) known += atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    uint64_t known = store->refresh_incomplete ? tail : store->seen_end;
     if (named.size == known && known == tail) return SIMDRIVE_OK;
     os->share_length(os, generation->file);
     if (was_completed(generation, known)) known = tail;
@@ -178,12 +193,13 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
 /* The current generation's file was replaced before all of it was seen; or it has all been seen. */
 static simdrive_status read_to_end(sdi_generation *generation) {
     simdrive_store *store = generation->store;
-    uint64_t damaged = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    uint64_t damaged = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed), seen = store->seen_end;
     bool incomplete = store->refresh_incomplete, linked = store->tail_was_linked; /* of the current generation, all */
     store->os->share_length(store->os, generation->file);
     simdrive_status status = sdi_keep_up(generation, sdi_tail(generation));
     store->os->release_length(store->os, generation->file);
     atomic_store_explicit(&store->damaged_tail, damaged, memory_order_relaxed);
+    store->seen_end = seen;
     store->refresh_incomplete = incomplete;
     store->tail_was_linked = linked;
     return status;

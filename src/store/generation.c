@@ -53,6 +53,7 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->counters.publications, 0, memory_order_relaxed);
     generation->file = NULL;
     generation->map_count = 0;
+    memset(&generation->tail_map, 0, sizeof generation->tail_map);
     memset(&generation->file_id, 0, sizeof generation->file_id);
     memset(&generation->nested, 0, sizeof generation->nested);
     generation->sequence = generation->born_tail = 0;
@@ -70,6 +71,7 @@ static void drain(sdi_generation *generation) {
     simdrive_entry nested = generation->nested;
     sdi_generation_forget(generation);
     sdi_superseded_clear(&generation->superseded);
+    sdi_tail_map_end(generation);
     for (size_t i = 0; i < generation->map_count; i++)
         store->os->unmap(store->os, generation->maps[i].base, generation->maps[i].size);
     if (generation->file) store->os->close(store->os, generation->file);
@@ -217,6 +219,7 @@ static void free_scratch(sdi_scratch *scratch) {
     free(scratch->ends);
     free(scratch->sizes);
     free(scratch->replaced);
+    free(scratch->group);
 }
 
 void sdi_store_unref(simdrive_store *store) {
@@ -231,7 +234,7 @@ void sdi_store_unref(simdrive_store *store) {
     sdi_condition_destroy(&store->changed);
     sdi_condition_destroy(&store->compaction.ended);
     sdi_condition_destroy(&store->sync_wanted);
-    sdi_condition_destroy(&store->place_free);
+    sdi_condition_destroy(&store->place_left);
     sdi_mutex_destroy(&store->mutex);
     free(store->path);
     free(store->real_path);

@@ -40,6 +40,8 @@ static simdrive_status take_options(const simdrive_open_options *given, simdrive
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync < SIMDRIVE_SYNC_NONE || out->sync > SIMDRIVE_SYNC_INTERVAL)
         return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (out->append < SIMDRIVE_APPEND_WRITE || out->append > SIMDRIVE_APPEND_MAP)
+        return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     if (out->sync_interval_ms == 0) out->sync_interval_ms = INTERVAL_DEFAULT_MS;
     if (out->file_mode == 0) out->file_mode = FILE_MODE_DEFAULT;
     if (out->compact_stale_percent > 100) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
@@ -84,13 +86,14 @@ static simdrive_status store_create(const sdi_os *os, const char *path, const si
     if (!store) return SIMDRIVE_ERROR_NO_MEMORY;
     store->os = os;
     store->options = *options;
+    store->processors = sdi_processor_count();
     store->checksum = options->checksum == SIMDRIVE_CHECKSUM_CRC32 ? SDI_CRC32 : SDI_CRC32C;
     atomic_init(&store->references, 1);
     store->path = sdi_path_with_suffix(path, "");
     simdrive_status status = store->path ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
     if (status == SIMDRIVE_OK) status = sdi_mutex_init(&store->mutex);
     if (status != SIMDRIVE_OK) goto no_mutex;
-    status = sdi_condition_init(&store->place_free);
+    status = sdi_condition_init(&store->place_left);
     if (status != SIMDRIVE_OK) goto no_condition;
     status = sdi_condition_init(&store->sync_wanted);
     if (status != SIMDRIVE_OK) goto no_second_condition;
@@ -106,7 +109,7 @@ no_fourth_condition:
 no_third_condition:
     sdi_condition_destroy(&store->sync_wanted);
 no_second_condition:
-    sdi_condition_destroy(&store->place_free);
+    sdi_condition_destroy(&store->place_left);
 no_condition:
     sdi_mutex_destroy(&store->mutex);
 no_mutex:
@@ -195,22 +198,33 @@ static simdrive_status load_earlier(sdi_generation *generation, uint64_t size) {
     return recovery.damage.kind == SIMDRIVE_DAMAGE_NONE ? SIMDRIVE_OK : sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
 }
 
-/* Steps 2 and 3; the file is the generation's. */
-static simdrive_status load(sdi_generation *generation, uint64_t size) {
+/* What is behind the tail: zeros, perhaps, that a writer has set aside and not given back (append_map.c). The first
+ * write cuts them off. */
+static void note_tail(sdi_generation *generation, uint64_t file_size) {
+    uint64_t tail = sdi_tail(generation), behind = file_size > tail ? file_size - tail : 0;
+    if (behind > 0 && generation->damage.kind == SIMDRIVE_DAMAGE_NONE) generation->damage.kind = SIMDRIVE_DAMAGE_TAIL;
+    atomic_store_explicit(&generation->store->damaged_tail, behind, memory_order_relaxed);
+}
+
+/* Steps 2 and 3; the file is the generation's, and has `file_size` bytes. `*out` is where its entries end. */
+static simdrive_status load(sdi_generation *generation, uint64_t file_size, uint64_t *out) {
     simdrive_store *store = generation->store;
     sdi_recovery recovery = {0};
-    simdrive_status status = sdi_generation_map(generation, size > 0 ? size : 1);
-    if (status == SIMDRIVE_OK && store->options.at_offset != 0) return load_earlier(generation, size);
+    simdrive_status status = sdi_generation_map(generation, file_size > 0 ? file_size : 1);
     if (status != SIMDRIVE_OK) return status;
+    uint64_t size = *out = sdi_end_of_entries(sdi_base(generation), file_size, 0, store->checksum);
+    if (store->options.at_offset != 0) return load_earlier(generation, size);
     if (sdi_saved_index_load(generation, &size)) {
-        atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
+        note_tail(generation, file_size);
         return SIMDRIVE_OK;
     }
+    *out = size;
     status = sdi_generation_map(generation, size > 0 ? size : 1);
     if (status == SIMDRIVE_OK) status = recover(store, store->os, sdi_base(generation), size, &recovery);
     if (status != SIMDRIVE_OK) return status;
     adopt(generation, &recovery);
-    atomic_store_explicit(&store->damaged_tail, size - sdi_tail(generation), memory_order_relaxed);
+    note_tail(generation, file_size);
+    store->seen_end = size;
     if (!store->options.read_only && refuses_writers(generation->damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
     /* Beside a writer at work, what was found may be old by now. */
     bool follows = store->options.read_only && generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL;
@@ -323,7 +337,8 @@ static bool look_again(sdi_generation *generation, uint64_t size) {
     sdi_file_info info;
     return generation->store->options.read_only && generation->damage.kind > SIMDRIVE_DAMAGE_TAIL &&
            generation->store->os->info(generation->store->os, generation->file, &info) == SIMDRIVE_OK &&
-           info.size != size;
+           sdi_generation_map(generation, info.size) == SIMDRIVE_OK &&
+           sdi_end_of_entries(sdi_base(generation), info.size, 0, generation->store->checksum) != size;
 }
 
 /* Every entry was looked at that no saved index told of, those too that a writer has added meanwhile. */
@@ -337,16 +352,16 @@ static void note_opening(sdi_generation *generation, uint64_t began) {
 
 simdrive_status sdi_open_generation(sdi_generation *generation) {
     simdrive_store *store = generation->store;
-    uint64_t size = 0, began = sdi_monotonic_ns();
+    uint64_t size = 0, end = 0, began = sdi_monotonic_ns();
     simdrive_status status = open_and_lock(generation, &size);
     if (status != SIMDRIVE_OK) return status;
-    status = load(generation, size);
-    for (unsigned i = 0; i < OPEN_ATTEMPTS && status == SIMDRIVE_OK && look_again(generation, size); i++) {
+    status = load(generation, size, &end);
+    for (unsigned i = 0; i < OPEN_ATTEMPTS && status == SIMDRIVE_OK && look_again(generation, end); i++) {
         sdi_file_info info;
         sdi_generation_forget(generation);
         status = store->os->info(store->os, generation->file, &info);
         size = info.size;
-        if (status == SIMDRIVE_OK) status = load(generation, size);
+        if (status == SIMDRIVE_OK) status = load(generation, size, &end);
     }
     if (store->options.read_only) store->os->release_length(store->os, generation->file);
     if (status == SIMDRIVE_OK) note_opening(generation, began);
@@ -441,6 +456,7 @@ simdrive_status simdrive_close(simdrive_store *store) {
     if (store->options.sync == SIMDRIVE_SYNC_INTERVAL && !store->options.read_only) status = simdrive_sync(store, NULL);
     sdi_saved_index_end(store);
     sdi_generation *generation = atomic_load_explicit(&store->current, memory_order_acquire);
+    sdi_tail_map_give_back(generation);
     atomic_store(&store->closed, true);
     /* The file may stay open for entries that are held; the lock must not. */
     if (generation->file && !store->options.read_only) store->os->unlock(store->os, generation->file);
@@ -453,6 +469,7 @@ simdrive_status simdrive_close(simdrive_store *store) {
 
 static uint64_t file_size_of(const simdrive_store *store, sdi_generation *generation) {
     sdi_file_info info;
+    if (sdi_tail_map_is_used(generation)) return sdi_tail(generation);
     if (generation->file && store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK) return info.size;
     return sdi_tail(generation) + atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
 }

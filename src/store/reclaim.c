@@ -143,7 +143,7 @@ static simdrive_status take_slice(reclaim_job *job) {
     int os_error = sdi_get_os_error();
     sdi_mutex_lock(&store->mutex);
     sdi_place_free(store);
-    sdi_condition_wait_ms(&store->place_free, &store->mutex, TURN_MS);
+    sdi_condition_wait_ms(&store->place_left, &store->mutex, TURN_MS);
     sdi_mutex_unlock(&store->mutex);
     sdi_set_os_error(os_error);
     return status;
@@ -247,7 +247,7 @@ static simdrive_status take_place_without_saver(simdrive_store *store) {
         if (status != SIMDRIVE_OK || !atomic_load(&store->saved.thread_runs)) return status;
         sdi_mutex_lock(&store->mutex);
         sdi_place_free(store);
-        sdi_condition_wait_ms(&store->place_free, &store->mutex, TURN_MS);
+        sdi_condition_wait_ms(&store->place_left, &store->mutex, TURN_MS);
         sdi_mutex_unlock(&store->mutex);
     }
 }

@@ -43,7 +43,9 @@ enum {
     ADDED_BUDGET = 16,     /* times what was appended, for direct checksums: most appends need one */
     SECTOR = 512,          /* what a disk writes as a whole */
     SAMPLE = 1000,         /* entries from which the number of all is estimated */
-    SAMPLE_SHARE = 64      /* an estimate rests on at least one in so many */
+    SAMPLE_SHARE = 64,     /* an estimate rests on at least one in so many */
+    TORN_MAX = 2 * SDI_MAPPED_MAX, /* above the last entry, of what is being stored */
+    END_BUDGET = 1 << 28   /* bytes checksummed to find the end before zeros */
 };
 
 /* --- checksums of arbitrary ranges ------------------------------------------------------------------------------- */
@@ -889,6 +891,35 @@ simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recove
         return status;
     }
     return recover_damaged(file, size, options, out);
+}
+
+/* End of the last byte that is not zero, above `floor`, or `floor`. */
+static uint64_t end_of_bytes(const uint8_t *file, uint64_t size, uint64_t floor) {
+    while (size - floor >= SECTOR && sdi_is_zero(file + size - SECTOR, SECTOR)) size -= SECTOR;
+    while (size > floor && file[size - 1] == 0) size--;
+    return size;
+}
+
+/* An entry whose link leads to 0 is left to recovery: where zeros are, too many offsets look like one. */
+uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, sdi_crc_kind likely) {
+    if (size < floor + SDI_ENTRY_MIN || !sdi_is_zero(file + size - SDI_METADATA_SIZE, SDI_METADATA_SIZE)) return size;
+    uint64_t bytes_end = end_of_bytes(file, size, floor);
+    if (bytes_end == floor) return floor == 0 ? size : floor;
+    uint64_t highest = bytes_end + SDI_METADATA_SIZE - 1 < size ? bytes_end + SDI_METADATA_SIZE - 1 : size;
+    uint64_t lowest = bytes_end > floor + TORN_MAX ? bytes_end - TORN_MAX : floor;
+    uint64_t budget = END_BUDGET;
+    if (lowest < floor + SDI_ENTRY_MIN) lowest = floor + SDI_ENTRY_MIN;
+    for (uint64_t tail = highest; tail >= lowest; tail--) {
+        sdi_record record;
+        if (!sdi_decode(file, tail - SDI_METADATA_SIZE, &record) || record.prev < floor || record.prev == 0 ||
+            !sdi_padding_is_zero(file, &record))
+            continue;
+        uint64_t cost = sdi_record_size(&record);
+        if (cost > budget) break;
+        budget -= cost;
+        if (sdi_checksum_matches(file, &record, likely, NULL) || sdi_is_reclaimed(file, &record)) return tail;
+    }
+    return floor == 0 ? highest : floor;
 }
 
 /* A broken link is of an append not yet published. */

@@ -28,6 +28,13 @@ simdrive_status sdi_damage_add_corrupt(sdi_damage_map *damage, uint64_t end);
 /* OK (also with damage: see out->damage.kind), ERROR_NOT_A_STORE, ERROR_ALIGNMENT, ERROR_NO_MEMORY. */
 simdrive_status sdi_recover(const uint8_t *file, uint64_t size, const sdi_recovery_options *options, sdi_recovery *out);
 
+/* Where entries end in a file of `size` bytes whose last ones may be zeros that a writer has set aside (append_map.c):
+ * `size` when they are none; otherwise the highest tail above `floor` whose entry is plausible and has its checksum.
+ * Without one, `floor`; or when that is 0, an offset not below the last tail, for recovery to start from. Stores that
+ * have a tail at `floor` give it, others 0. Looks at the zeros, and no further than the largest entry that is stored
+ * into them in one piece and may not be complete. */
+uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, sdi_crc_kind likely);
+
 /* Whether links lead from `from`, above `tail`, exactly there. Checksums are not looked at; but the first entry of a
  * file must be finished. */
 bool sdi_leads_to(const uint8_t *file, uint64_t from, uint64_t tail);

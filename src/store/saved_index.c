@@ -203,12 +203,12 @@ static bool put_again(sdi_generation *generation, uint64_t low, uint64_t tail) {
  * damage, and entries behind that: only recovery can tell, so nothing is used. */
 static bool reaches_end(sdi_generation *generation, uint64_t *size) {
     simdrive_store *store = generation->store;
-    sdi_file_info info;
+    uint64_t end, file_size;
     if (!store->options.read_only) return sdi_tail(generation) == *size;
-    atomic_store_explicit(&store->damaged_tail, *size - sdi_tail(generation), memory_order_relaxed);
+    store->seen_end = *size;
     bool followed = sdi_keep_up(generation, *size) == SIMDRIVE_OK;
-    if (followed && atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0) return true;
-    if (store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK) *size = info.size;
+    if (followed && store->seen_end == sdi_tail(generation)) return true;
+    if (sdi_entries_end(generation, &end, &file_size) == SIMDRIVE_OK) *size = end;
     return false;
 }
 

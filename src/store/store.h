@@ -20,8 +20,7 @@
  *   S5  Only the holder of the writer's place writes to the file, the index, the counters, `poisoned` and
  *       `damaged_tail`. One exception: a compaction that has left the place may find that the folder cannot be synced,
  *       and poisons the handle then.
- *   S6  The mutex protects the writer's place and the queue for it. Nobody holds it while he works, nor a second lock
- *       with it.
+ *   S6  The mutex protects the queue for the writer's place. Nobody holds it while he works, nor a second lock with it.
  *   S7  A failed append leaves the file at its old length and everything in memory as it was, or poisons the handle.
  */
 #ifndef SDI_STORE_H
@@ -42,7 +41,8 @@
 #include "store/stats.h"
 
 enum {
-    SDI_MAX_MAPS = 48 /* of one generation: each is twice the one before, unless addresses are short */
+    SDI_MAX_MAPS = 48, /* of one generation: each is twice the one before, unless addresses are short */
+    SDI_MAPPED_MAX = 1 << 16 /* bytes of one append that is stored into the map of the file's end */
 };
 
 #define SDI_CHECK_WINDOW (UINT64_C(64) << 20)       /* checked at opening */
@@ -96,6 +96,16 @@ typedef struct sdi_superseded {
     uint64_t lost_since; /* replacements from this tail on could not be noted; UINT64_MAX: none */
 } sdi_superseded;
 
+/* The part of a file around its tail into which entries are stored; place only, see append_map.c. */
+typedef struct sdi_tail_map {
+    uint8_t *base; /* NULL: none */
+    uint64_t start, size; /* of it in the file */
+    uint64_t ready;       /* up to here bytes may be stored; a length of the file */
+    uint64_t set_aside;   /* up to here there is disk space */
+    bool unsupported;
+    _Atomic bool used; /* the file may be longer than its entries */
+} sdi_tail_map;
+
 typedef struct sdi_generation {
     sdi_pins pins;
     /* Read by everyone, written before it is published: apart from what each append writes. */
@@ -116,6 +126,7 @@ typedef struct sdi_generation {
         uint64_t size;
     } maps[SDI_MAX_MAPS]; /* writer only */
     size_t map_count;
+    sdi_tail_map tail_map;
     sdi_file_id file_id;
     simdrive_entry nested; /* the entry that holds the bytes of a nested store */
     uint64_t sequence;     /* its number in the order of publication, from 1 */
@@ -140,10 +151,37 @@ typedef struct sdi_scratch {
     uint64_t *placed;                            /* of each change: end of its entry, or 0 */
     uint64_t *hashes, *ends, *sizes, *replaced; /* of each entry */
     size_t entry_capacity;
+    simdrive_change *group; /* changes of several requests, side by side */
+    size_t group_capacity;
 } sdi_scratch;
+
+/* Why somebody wants the writer's place, and what came of it: place.c. */
+typedef enum sdi_turn_kind {
+    SDI_TURN_ALONE,  /* to work there */
+    SDI_TURN_WRITE,  /* to commit the request of which the turn is the first member; anybody may do it for him */
+    SDI_TURN_PATIENT /* as ALONE, and waits for the end of a pushed stream too, until a compaction is cancelled */
+} sdi_turn_kind;
+
+typedef enum sdi_outcome {
+    SDI_TURN_WAITS,
+    SDI_TURN_SLEEPS, /* and is to be woken; up to here the turn has not ended */
+    SDI_TURN_HAS_PLACE,
+    SDI_TURN_SERVED,
+    SDI_TURN_REFUSED,
+    SDI_TURN_CANCELLED
+} sdi_outcome;
+
+/* Of somebody who waits for the place; on his stack. */
+typedef struct sdi_turn {
+    sdi_turn_kind kind;
+    _Atomic unsigned state; /* sdi_outcome; the last thing that is stored before its owner may go */
+    struct sdi_turn *next;  /* under mutex, while it is queued */
+    sdi_condition woken;    /* made by who falls asleep */
+} sdi_turn;
 
 /* A write that waits for its commit, on its caller's stack. */
 typedef struct sdi_request {
+    sdi_turn turn; /* first */
     const simdrive_change *changes;
     size_t count;
     simdrive_batch_mode mode;
@@ -151,8 +189,7 @@ typedef struct sdi_request {
     uint64_t tail;  /* of the store behind them */
     simdrive_status status;
     int os_error;
-    bool done;
-    struct sdi_request *next;
+    struct sdi_request *next; /* in the same group */
 } sdi_request;
 
 /* What a writer knows of the saved index: see saved_index.c. */
@@ -175,15 +212,13 @@ struct simdrive_store {
     _Atomic bool folder_unsynced; /* the file's name may not be durable yet; cleared by who has synced the folder */
 
     sdi_mutex mutex;
-    sdi_condition place_free;
-    bool place_taken;      /* under mutex */
-    bool place_has_stream; /* under mutex: taken by a pushed stream */
-    uint64_t place_owner;  /* under mutex: thread id */
-    bool place_wanted;     /* under mutex: a compaction has the next turn */
-    bool place_turned;     /* under mutex: somebody else had the place since a compaction had it last */
-    unsigned place_waiting; /* under mutex: threads that wait for it, but for a compaction */
-    sdi_request *queue, *queue_end; /* under mutex: writes that wait for the place */
-    uint64_t writing_calls; /* under mutex: some of them are timed */
+    sdi_condition place_left; /* for who leaves the place and comes back: the next one has left it too */
+    bool place_has_stream;    /* place, and under mutex: a pushed stream has it */
+    sdi_turn *turns, *turns_end; /* under mutex: who waits for the place, in order */
+    _Atomic uint32_t place;   /* whether it is taken, and whether leaving it concerns anybody: place.c */
+    _Atomic uint64_t place_owner; /* id of the thread that has it; 0: none, or it is just coming or going */
+    _Atomic uint64_t writing_calls; /* about: some of them are timed */
+    unsigned processors;
     bool compacting;       /* under mutex; a reclaim too: neither runs beside the other */
     struct sdi_compaction compaction;
     simdrive_stream *open_stream; /* under mutex: a pushed stream that is neither committed nor aborted */
@@ -207,6 +242,7 @@ struct simdrive_store {
     unsigned waiting;          /* under mutex: those who sleep until something changes (wait.c) */
     sdi_condition changed;
     bool refresh_incomplete; /* place of a reader: memory ran out before all that was found was in */
+    uint64_t seen_end;       /* the same: where entries ended in the file when it was looked at last */
     bool tail_was_linked;    /* the same: bytes behind the tail had all their links when they were looked at last */
 
     _Atomic unsigned references; /* the handle, and each generation that is not drained */
@@ -382,6 +418,10 @@ bool sdi_can_follow(const sdi_generation *generation);
  * case `tail` is one between two appends, never within a batch. */
 simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced);
 
+/* Where the entries end in the generation's file as it is now: its length, or less where it ends with zeros that were
+ * set aside; its tail, when nothing complete follows that. And the length. */
+simdrive_status sdi_entries_end(sdi_generation *generation, uint64_t *end, uint64_t *file_size);
+
 /* Adds what a writer in another process has appended, once the file's length stays; it was `size` at the last look.
  * The length is shared. */
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size);
@@ -396,24 +436,48 @@ uint32_t sdi_time_left_ms(uint64_t deadline);
  * deadline, or at once when neither can happen. Refreshes read-only handles, and gives their errors. */
 simdrive_status sdi_wait_beyond(simdrive_store *store, uint64_t sequence, uint64_t tail, uint64_t deadline);
 
-/* --- writer.c: the writer's place -------------------------------------------------------------------------------- */
+/* --- place.c: the writer's place --------------------------------------------------------------------------------- */
 
 /* Waits for the place and takes it: ERROR_READ_ONLY, ERROR_BUSY (this thread has it, or a pushed stream), and, for
  * `append`, ERROR_POISONED. */
 simdrive_status sdi_place_take(simdrive_store *store, bool append);
 /* The same for the compaction, which waits for the end of a pushed stream of another thread too, until it is cancelled:
- * ERROR_CANCELLED. It takes turns with the writers: those who wait come once before it, and then it comes next. */
+ * ERROR_CANCELLED. */
 simdrive_status sdi_place_take_patiently(simdrive_store *store);
 /* The same for a reader that follows a writer: it changes what it knows of the store, not the store. */
 simdrive_status sdi_place_take_for_refresh(simdrive_store *store);
 void sdi_place_leave(simdrive_store *store);
 /* What must be so before an append; the place is taken. */
 simdrive_status sdi_place_ready(simdrive_store *store);
-/* Leaves the place; the mutex is held. */
+
+/* Takes the place if it is free and nobody is attentive to it; leaves it if nobody has become so. */
+bool sdi_place_try(simdrive_store *store);
+bool sdi_place_try_leave(simdrive_store *store);
+/* Takes the place when it is the turn's turn, unless something else comes of it first. */
+sdi_outcome sdi_place_wait(simdrive_store *store, sdi_turn *turn);
+
+/* With the mutex held: whoever has the place takes the mutex to leave it, for somebody is going to wait for what he
+ * does there. What was published by those who left it before is visible then. */
+void sdi_place_attend(simdrive_store *store);
+/* Whether thread `self`, which asks, has the place. */
+bool sdi_place_is_own(const simdrive_store *store, uint64_t self);
+/* Leaves the place; the mutex is held. It is the next one's then, if there is one. */
 void sdi_place_free(simdrive_store *store);
+/* The place is a pushed stream's; the mutex is held. */
+void sdi_place_keep_for_stream(simdrive_store *store);
+/* Ends the turn of a compaction that was cancelled; the mutex is held. */
+void sdi_place_cancel_patient(simdrive_store *store);
+/* The first in the queue, or NULL; out of the queue; and at the end. The mutex and the place are held. */
+sdi_turn *sdi_turn_first(simdrive_store *store);
+sdi_turn *sdi_turn_take(simdrive_store *store);
+void sdi_turn_end(sdi_turn *turn, sdi_outcome outcome);
+
+/* --- commit.c ---------------------------------------------------------------------------------------------------- */
 
 /* Waits for the place, and appends the request's changes, together with those of others who wait (commit.c). */
 simdrive_status sdi_commit(simdrive_store *store, sdi_request *request);
+
+/* --- writer.c ---------------------------------------------------------------------------------------------------- */
 
 /* Moves damaged bytes behind the tail, if there are any, aside and cuts the file to its tail: right before the first
  * write, when nothing else can be refused any more, for a call that fails changes nothing. Writer's place held. */
@@ -471,6 +535,29 @@ bool sdi_key_may_tear(uint64_t prev, uint64_t start, uint64_t end, uint64_t *pay
 simdrive_status sdi_write_held_link(sdi_generation *generation, uint64_t end, uint64_t prev);
 
 bool sdi_payload_storable(const void *data, size_t size);
+
+/* --- append_map.c ------------------------------------------------------------------------------------------------ */
+
+/* Whether an append that ends at `new_tail` can be stored into the map of the file's end. Makes room for it there. What
+ * fails leaves the file's entries as they are, and the ordinary way open. Writer's place held. */
+bool sdi_tail_map_make_room(sdi_generation *generation, uint64_t new_tail);
+
+/* Stores one entry, which ends at `end`, on top of `prev`: `payload` NULL for a tombstone. Room was made. Before it
+ * returns the entry is complete; at no moment before is there one. */
+void sdi_tail_map_store(sdi_generation *generation, uint64_t prev, uint64_t end, uint64_t key_hash,
+                        const simdrive_bytes *payload);
+
+/* The file is about to be cut: nothing behind its tail is set aside any more. */
+void sdi_tail_map_forget(sdi_generation *generation);
+/* Cuts the file to its tail, if there is more that is set aside. Nobody writes any more. */
+void sdi_tail_map_give_back(sdi_generation *generation);
+/* Unmaps it. */
+void sdi_tail_map_end(sdi_generation *generation);
+
+/* Whether the file may be longer than its entries, with zeros. */
+static inline bool sdi_tail_map_is_used(const sdi_generation *generation) {
+    return atomic_load_explicit(&generation->tail_map.used, memory_order_relaxed);
+}
 
 /* --- walk.c ------------------------------------------------------------------------------------------------------ */
 

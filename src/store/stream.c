@@ -212,9 +212,8 @@ simdrive_status simdrive_stream_begin_hash(simdrive_store *store, uint64_t key_h
     }
     /* From here on others do not wait, for nobody knows when the caller goes on. */
     sdi_mutex_lock(&store->mutex);
-    store->place_has_stream = true;
+    sdi_place_keep_for_stream(store);
     store->open_stream = *out;
-    sdi_condition_wake_all(&store->place_free);
     sdi_mutex_unlock(&store->mutex);
     return SIMDRIVE_OK;
 }

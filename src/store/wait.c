@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wait.c — sleeping until a store has changed.
  *
- * On a handle that writes, who waits sleeps on a condition of the store. Whoever publishes something holds the writer's
- * place, and takes the mutex afterwards to leave it; so he wakes those who wait there (sdi_place_free), and pays a look
- * at a number when nobody does. No wake-up is lost: who waits looks at the tail, and falls asleep, under that same
- * mutex. What was published before is seen by his look; who publishes after it finds him asleep.
+ * On a handle that writes, who waits sleeps on a condition of the store. Before he looks at the tail he calls attention
+ * to himself in the word of the writer's place (sdi_place_attend): whoever leaves the place after that takes the mutex
+ * to do so, and wakes those who wait there (sdi_place_free). No wake-up is lost: who waits looks at the tail, and falls
+ * asleep, under that same mutex. What was published by those who left the place before is seen by his look, for both
+ * change the same word; who leaves it later finds him asleep.
  *
  * On a handle that follows a writer in another process: begin a watch, look (refresh), then wait on the watch. What is
  * written between the look and the wait is in the watch already. It is looked each second in any case, for network file
@@ -32,7 +33,7 @@ static bool is_beyond(simdrive_store *store, uint64_t sequence, uint64_t tail) {
 
 /* Sleeps until something is published through this handle; the mutex is held. */
 static void sleep_until_published(simdrive_store *store, uint32_t timeout_ms) {
-    store->waiting++;
+    store->waiting++; /* as long as it is not 0, the attention stays */
     if (timeout_ms == UINT32_MAX)
         sdi_condition_wait(&store->changed, &store->mutex);
     else
@@ -44,6 +45,7 @@ static simdrive_status wait_for_writers(simdrive_store *store, uint64_t sequence
     bool beyond;
     uint32_t left;
     sdi_mutex_lock(&store->mutex);
+    sdi_place_attend(store);
     while (!(beyond = is_beyond(store, sequence, tail)) && (left = sdi_time_left_ms(deadline)) > 0)
         sleep_until_published(store, left);
     sdi_mutex_unlock(&store->mutex);
@@ -61,6 +63,7 @@ static void wait_for_look(simdrive_store *store, sdi_watch *watch, uint64_t sequ
      * would wake him in turn. */
     uint64_t until = sdi_deadline(left_ms);
     sdi_mutex_lock(&store->mutex);
+    sdi_place_attend(store);
     while (!is_beyond(store, sequence, tail) && (left_ms = sdi_time_left_ms(until)) > 0)
         sleep_until_published(store, left_ms);
     sdi_mutex_unlock(&store->mutex);

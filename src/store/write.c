@@ -9,7 +9,7 @@ enum { CHANGES_ON_STACK = 64 };
 
 static simdrive_status apply(simdrive_store *store, const simdrive_change *changes, size_t count,
                              simdrive_batch_mode mode, size_t *applied, uint64_t *tail) {
-    sdi_request request = {.changes = changes, .count = count, .mode = mode};
+    sdi_request request = {.turn.kind = SDI_TURN_WRITE, .changes = changes, .count = count, .mode = mode};
     if (applied) *applied = 0;
     simdrive_status status = sdi_commit(store, &request);
     if (status != SIMDRIVE_OK) return status;

@@ -1,93 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* writer.c — the writer's place: who may change the store now, what must be true before he does, and how an append is
- * taken back or made durable. */
+/* writer.c — what whoever has the writer's place does around an append: damaged bytes are moved out of its way, and it
+ * is made durable or taken back. */
 #include <stdio.h>
 #include <string.h>
 
 #include "store/store.h"
 
 enum { COPY_CHUNK = 1 << 20, QUARANTINE_NAMES = 1000 };
-
-/* --- the place --------------------------------------------------------------------------------------------------- */
-
-static void occupy(simdrive_store *store, uint64_t self, bool compaction) {
-    store->place_taken = true;
-    store->place_owner = self;
-    store->place_turned = !compaction;
-}
-
-/* What must be so for an append; leaves the place when it is not. */
-static simdrive_status settle(simdrive_store *store) {
-    simdrive_status status = sdi_place_ready(store);
-    if (status != SIMDRIVE_OK) sdi_place_leave(store);
-    return status;
-}
-
-static simdrive_status take(simdrive_store *store, bool append) {
-    sdi_set_os_error(0);
-    uint64_t self = sdi_thread_id();
-    simdrive_status status = SIMDRIVE_OK;
-    sdi_mutex_lock(&store->mutex);
-    store->place_waiting++;
-    while (store->place_taken ? store->place_owner != self && !store->place_has_stream : store->place_wanted)
-        sdi_condition_wait(&store->place_free, &store->mutex);
-    store->place_waiting--;
-    if (store->place_taken)
-        status = SIMDRIVE_ERROR_BUSY;
-    else
-        occupy(store, self, false);
-    sdi_mutex_unlock(&store->mutex);
-    return status == SIMDRIVE_OK && append ? settle(store) : status;
-}
-
-simdrive_status sdi_place_ready(simdrive_store *store) {
-    return atomic_load_explicit(&store->poisoned, memory_order_relaxed) ? SIMDRIVE_ERROR_POISONED : SIMDRIVE_OK;
-}
-
-simdrive_status sdi_place_take(simdrive_store *store, bool append) {
-    return store->options.read_only ? sdi_refuse(SIMDRIVE_ERROR_READ_ONLY) : take(store, append);
-}
-
-simdrive_status sdi_place_take_for_refresh(simdrive_store *store) {
-    return take(store, false);
-}
-
-/* Without turns one side could keep the other from its place for ever: whoever leaves the place is awake, and back for
- * it before those are who slept. */
-simdrive_status sdi_place_take_patiently(simdrive_store *store) {
-    sdi_set_os_error(0);
-    uint64_t self = sdi_thread_id();
-    simdrive_status status = SIMDRIVE_OK;
-    sdi_mutex_lock(&store->mutex);
-    while (store->place_waiting > 0 && !store->place_turned && !sdi_compaction_cancelled(store))
-        sdi_condition_wait(&store->place_free, &store->mutex);
-    store->place_wanted = true;
-    while (store->place_taken && store->place_owner != self && !sdi_compaction_cancelled(store))
-        sdi_condition_wait(&store->place_free, &store->mutex);
-    store->place_wanted = false;
-    if (sdi_compaction_cancelled(store))
-        status = SIMDRIVE_ERROR_CANCELLED;
-    else if (store->place_taken)
-        status = SIMDRIVE_ERROR_BUSY;
-    else
-        occupy(store, self, true);
-    if (status != SIMDRIVE_OK) sdi_condition_wake_all(&store->place_free); /* those who let it go first */
-    sdi_mutex_unlock(&store->mutex);
-    return status == SIMDRIVE_OK ? settle(store) : status;
-}
-
-void sdi_place_free(simdrive_store *store) {
-    store->place_taken = false;
-    store->place_has_stream = false;
-    sdi_condition_wake_all(&store->place_free);
-    if (store->waiting > 0) sdi_condition_wake_all(&store->changed);
-}
-
-void sdi_place_leave(simdrive_store *store) {
-    sdi_mutex_lock(&store->mutex);
-    sdi_place_free(store);
-    sdi_mutex_unlock(&store->mutex);
-}
 
 /* --- taking back, and making durable ----------------------------------------------------------------------------- */
 
@@ -100,6 +19,7 @@ simdrive_status sdi_cut(simdrive_store *store, sdi_file *file, uint64_t size) {
 
 simdrive_status sdi_roll_back(simdrive_store *store, sdi_generation *generation, simdrive_status status) {
     int os_error = sdi_get_os_error();
+    sdi_tail_map_forget(generation);
     if (sdi_cut(store, generation->file, sdi_tail(generation)) != SIMDRIVE_OK) sdi_poison(store);
     sdi_set_os_error(os_error);
     return status;

@@ -264,7 +264,7 @@ static void the_outcome_of_a_failure_is_kept(void **state) {
 static void wait_until_it_wants_the_place(simdrive_store *store) {
     for (bool wanted = false; !wanted; sched_yield()) {
         sdi_mutex_lock(&store->mutex);
-        wanted = store->place_wanted;
+        wanted = store->turns != NULL;
         sdi_mutex_unlock(&store->mutex);
     }
 }
@@ -435,9 +435,7 @@ static bool close_in_call(uint64_t nth, bool with_stream) {
     bool held = atomic_load(&h.held);
     /* Closing aborts the stream; when the compaction has the place there is none to begin. */
     if (with_stream) {
-        sdi_mutex_lock(&b.store->mutex);
-        bool taken = b.store->place_taken;
-        sdi_mutex_unlock(&b.store->mutex);
+        bool taken = atomic_load(&b.store->place) != 0;
         if (!taken) CHECK_OK(simdrive_stream_begin(b.store, "s", 1, 0, &stream));
         if (stream) CHECK_OK(simdrive_stream_append(stream, "given up", 8));
     }

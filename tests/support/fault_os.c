@@ -73,6 +73,7 @@ static const struct {
     [SDI_FAULT_WRITE_PIECES_AT] = {"write_pieces_at", true, true},
     [SDI_FAULT_TRUNCATE] = {"truncate", true, true},
     [SDI_FAULT_PUNCH_HOLE] = {"punch_hole", true, true},
+    [SDI_FAULT_SET_ASIDE] = {"set_aside", true, false},
     [SDI_FAULT_NEXT_DATA] = {"next_data", true, false},
     [SDI_FAULT_SYNC] = {"sync", true, true},
     [SDI_FAULT_COPY_RANGE] = {"copy_range", true, true},
@@ -84,6 +85,7 @@ static const struct {
     [SDI_FAULT_SYNC_FOLDER_OF] = {"sync_folder_of", true, true},
     [SDI_FAULT_LIST_FOLDER_OF] = {"list_folder_of", true, false},
     [SDI_FAULT_MAP] = {"map", true, false},
+    [SDI_FAULT_MAKE_PRESENT] = {"make_present", true, false},
     [SDI_FAULT_WATCH_BEGIN] = {"watch_begin", true, false},
     [SDI_FAULT_CLOSE] = {"close", false, false},
     [SDI_FAULT_UNMAP] = {"unmap", false, false},
@@ -417,6 +419,13 @@ static simdrive_status fault_punch_hole(const sdi_os *os, sdi_file *opened, uint
     return judged.fails ? fail(judged) : status;
 }
 
+static simdrive_status fault_set_aside(const sdi_os *os, sdi_file *opened, uint64_t offset, uint64_t size) {
+    sdi_fault_os *faults = faults_of(os);
+    fault_file *file = file_of(opened);
+    verdict judged = begin(faults, SDI_FAULT_SET_ASIDE, file->path);
+    return judged.fails ? fail(judged) : faults->native->set_aside(faults->native, file->native, offset, size);
+}
+
 static simdrive_status fault_next_data(const sdi_os *os, sdi_file *opened, uint64_t offset, uint64_t *start,
                                        uint64_t *end) {
     sdi_fault_os *faults = faults_of(os);
@@ -543,6 +552,21 @@ static simdrive_status fault_map_private(const sdi_os *os, sdi_file *opened, uin
     return judged.fails ? fail(judged) : faults->native->map_private(faults->native, file->native, size, out);
 }
 
+static simdrive_status fault_map_shared(const sdi_os *os, sdi_file *opened, uint64_t offset, uint64_t size,
+                                        uint8_t **out) {
+    sdi_fault_os *faults = faults_of(os);
+    fault_file *file = file_of(opened);
+    *out = NULL;
+    verdict judged = begin(faults, SDI_FAULT_MAP, file->path);
+    return judged.fails ? fail(judged) : faults->native->map_shared(faults->native, file->native, offset, size, out);
+}
+
+static simdrive_status fault_make_present(const sdi_os *os, uint8_t *address, uint64_t size) {
+    sdi_fault_os *faults = faults_of(os);
+    verdict judged = begin(faults, SDI_FAULT_MAKE_PRESENT, NULL);
+    return judged.fails ? fail(judged) : faults->native->make_present(faults->native, address, size);
+}
+
 /* Never: so that tests see the other way, a second map of the same file, each time. */
 static simdrive_status fault_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
     (void)os;
@@ -607,6 +631,7 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .write_pieces_at = fault_write_pieces_at,
         .truncate = fault_truncate,
         .punch_hole = fault_punch_hole,
+        .set_aside = fault_set_aside,
         .next_data = fault_next_data,
         .sync = fault_sync,
         .copy_range = fault_copy_range,
@@ -619,6 +644,8 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .list_folder_of = fault_list_folder_of,
         .map = fault_map,
         .map_private = fault_map_private,
+        .map_shared = fault_map_shared,
+        .make_present = fault_make_present,
         .map_grow = fault_map_grow,
         .unmap = fault_unmap,
         .watch_begin = fault_watch_begin,

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #if defined(__linux__)
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #endif
 #include <time.h>
 #include <unistd.h>
@@ -348,6 +349,38 @@ simdrive_status sdi_posix_punch_hole(const sdi_os *os, sdi_file *file, uint64_t 
     simdrive_status status = sdi_posix_error(error);
     bool cannot = error == ENOTSUP || error == ENOSYS || error == EINVAL;
     return cannot ? SIMDRIVE_ERROR_UNSUPPORTED : status;
+}
+
+#if defined(__linux__) && defined(FALLOC_FL_KEEP_SIZE)
+/* File systems that write a block where it is. Those that may put it elsewhere, always (btrfs) or when it is shared
+ * with a copy (xfs), need space for that again, and when there is none they answer a store into a map with a signal. */
+static bool writes_in_place(int fd) {
+    enum { EXT4 = 0xEF53, TMPFS = 0x01021994 };
+    struct statfs found;
+    return fstatfs(fd, &found) == 0 && (found.f_type == EXT4 || found.f_type == TMPFS);
+}
+#endif
+
+simdrive_status sdi_posix_set_aside(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os;
+#if defined(__linux__) && defined(FALLOC_FL_KEEP_SIZE)
+    if (offset > INT64_MAX || size > INT64_MAX - offset) return sdi_posix_error(EFBIG);
+    if (!writes_in_place(file->fd)) return SIMDRIVE_ERROR_UNSUPPORTED;
+    simdrive_status status = sdi_posix_check_limit(file, offset + size);
+    if (status != SIMDRIVE_OK) return status;
+    int result;
+    do {
+        result = fallocate(file->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+    } while (result != 0 && errno == EINTR);
+    if (result == 0) return SIMDRIVE_OK;
+    int error = errno;
+    status = sdi_posix_error(error);
+    return error == ENOTSUP || error == ENOSYS ? SIMDRIVE_ERROR_UNSUPPORTED : status;
+#else
+    (void)file, (void)offset, (void)size;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+#endif
 }
 
 #if defined(__APPLE__)

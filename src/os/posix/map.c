@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * map.c — shared, read-only maps of files on POSIX (O6).
+ * map.c — maps of files on POSIX (O6): shared to be read, shared to be written to, private.
  */
 #include "os/posix/posix.h"
 
@@ -33,6 +33,50 @@ simdrive_status sdi_posix_map_private(const sdi_os *os, sdi_file *file, uint64_t
     *out = base;
     return SIMDRIVE_OK;
 }
+
+#if defined(MADV_POPULATE_WRITE)
+simdrive_status sdi_posix_map_shared(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size, uint8_t **out) {
+    (void)os;
+    *out = NULL;
+    if (size > SIZE_MAX) return sdi_posix_error(ENOMEM);
+    void *base = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, (off_t)offset);
+    if (base == MAP_FAILED) return sdi_posix_error(errno == EINVAL ? ENOMEM : errno);
+    *out = base;
+    return SIMDRIVE_OK;
+}
+
+/* EFAULT: a page that touching it would have answered with a signal; no page of the range is behind the file's end, so
+ * there is no room for it. EINVAL: a kernel before 5.14. */
+simdrive_status sdi_posix_make_present(const sdi_os *os, uint8_t *address, uint64_t size) {
+    (void)os;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (uintptr_t)address & ~(page - 1);
+    uintptr_t length = (uintptr_t)address - first + (uintptr_t)size;
+    int result;
+    do {
+        result = madvise((void *)first, length, MADV_POPULATE_WRITE);
+    } while (result != 0 && (errno == EINTR || errno == EAGAIN));
+    if (result == 0) return SIMDRIVE_OK;
+    int error = errno;
+    simdrive_status status = sdi_posix_error(error);
+    if (error == EINVAL) return SIMDRIVE_ERROR_UNSUPPORTED;
+    return error == EFAULT ? SIMDRIVE_ERROR_NO_SPACE : status;
+}
+#else
+/* Without a way to see that pages are there, storing into the map could end the process. */
+simdrive_status sdi_posix_map_shared(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size, uint8_t **out) {
+    (void)os, (void)file, (void)offset, (void)size;
+    *out = NULL;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
+simdrive_status sdi_posix_make_present(const sdi_os *os, uint8_t *address, uint64_t size) {
+    (void)os, (void)address, (void)size;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+#endif
 
 simdrive_status sdi_posix_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
     (void)os;

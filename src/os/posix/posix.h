@@ -69,6 +69,7 @@ void sdi_posix_release_presence(const sdi_os *os, sdi_file *file);
 void sdi_posix_file_unlock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_posix_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size);
 simdrive_status sdi_posix_punch_hole(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
+simdrive_status sdi_posix_set_aside(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
 simdrive_status sdi_posix_file_space(const sdi_os *os, sdi_file *file, uint64_t *available);
 simdrive_status sdi_posix_file_sync(const sdi_os *os, sdi_file *file);
 
@@ -98,6 +99,8 @@ simdrive_status sdi_posix_list_folder_of(const sdi_os *os, const char *path,
 /* map.c */
 simdrive_status sdi_posix_map(const sdi_os *os, sdi_file *file, uint64_t size, const uint8_t **out);
 simdrive_status sdi_posix_map_private(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out);
+simdrive_status sdi_posix_map_shared(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size, uint8_t **out);
+simdrive_status sdi_posix_make_present(const sdi_os *os, uint8_t *address, uint64_t size);
 simdrive_status sdi_posix_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
 void sdi_posix_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
 void sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);

@@ -144,6 +144,15 @@ simdrive_status sdi_win_punch_hole(const sdi_os *os, sdi_file *file, uint64_t of
     return SIMDRIVE_ERROR_UNSUPPORTED;
 }
 
+simdrive_status sdi_win_set_aside(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os;
+    (void)file;
+    (void)offset;
+    (void)size;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file) {
     (void)os;
     OVERLAPPED place = {0};

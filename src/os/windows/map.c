@@ -34,6 +34,25 @@ simdrive_status sdi_win_map_private(const sdi_os *os, sdi_file *file, uint64_t s
     return status;
 }
 
+/* A file cannot be cut while it is mapped, and a map does not reach beyond it. */
+simdrive_status sdi_win_map_shared(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size, uint8_t **out) {
+    (void)os;
+    (void)file;
+    (void)offset;
+    (void)size;
+    *out = NULL;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
+simdrive_status sdi_win_make_present(const sdi_os *os, uint8_t *address, uint64_t size) {
+    (void)os;
+    (void)address;
+    (void)size;
+    sdi_set_os_error(0);
+    return SIMDRIVE_ERROR_UNSUPPORTED;
+}
+
 simdrive_status sdi_win_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size) {
     (void)os;
     (void)base;

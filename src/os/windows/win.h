@@ -59,6 +59,8 @@ simdrive_status sdi_win_copy_range(const sdi_os *os, sdi_file *from, uint64_t fr
 
 simdrive_status sdi_win_next_data(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t *start, uint64_t *end);
 
+simdrive_status sdi_win_set_aside(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
+
 /* name.c */
 simdrive_status sdi_win_resolve(const sdi_os *os, const char *path, char **out);
 simdrive_status sdi_win_rename(const sdi_os *os, const char *from, const char *to);
@@ -71,6 +73,8 @@ simdrive_status sdi_win_list_folder_of(const sdi_os *os, const char *path,
 /* map.c */
 simdrive_status sdi_win_map(const sdi_os *os, sdi_file *file, uint64_t size, const uint8_t **out);
 simdrive_status sdi_win_map_private(const sdi_os *os, sdi_file *file, uint64_t size, uint8_t **out);
+simdrive_status sdi_win_map_shared(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size, uint8_t **out);
+simdrive_status sdi_win_make_present(const sdi_os *os, uint8_t *address, uint64_t size);
 simdrive_status sdi_win_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
 void sdi_win_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
 void sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
