@@ -61,7 +61,7 @@ typedef struct sdi_pin {
 typedef struct sdi_pins {
     sdi_pin slots[SDI_PIN_SLOTS];
     unsigned char apart[48];
-    _Atomic uint64_t state; /* 4 KiB away from no counter, which processors would take for the same address for a while */
+    _Atomic uint64_t state; /* 4 KiB from no counter: processors take such addresses for the same, for a moment */
     void (*drained)(struct sdi_generation *generation); /* clears away, once in each life, in whatever thread is last */
 } sdi_pins;
 
@@ -71,8 +71,8 @@ void sdi_pins_init(sdi_pins *pins, struct sdi_generation *generation,
 /* A new life of a set that is drained: closed, nothing pinned. */
 void sdi_pins_begin(sdi_pins *pins);
 void sdi_pins_open(sdi_pins *pins);
-/* `drained` is called when nothing is held any more, which may be now. Where the barrier fails, which should not happen,
- * it is never called: memory is lost, but nobody's bytes. */
+/* `drained` is called when nothing is held any more, which may be now. Where the barrier fails, which should not
+ * happen, it is never called: memory is lost, but nobody's bytes. */
 void sdi_pins_close(sdi_pins *pins);
 /* Keeps new pins out of an open set for a moment. False, and it goes on as before, when the barrier fails. */
 bool sdi_pins_pause(sdi_pins *pins);
