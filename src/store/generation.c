@@ -63,7 +63,8 @@ static void reset(sdi_generation *generation) {
     atomic_store_explicit(&generation->index_discarded, false, memory_order_relaxed);
     atomic_store_explicit(&generation->reclaiming, 0, memory_order_relaxed);
     generation->next_free = NULL;
-    sdi_pins_begin(&generation->pins); /* who sees that it lives again sees also that it is not retired (statistics.c) */
+    /* Who sees that it lives again sees also that it is not retired (statistics.c). */
+    sdi_pins_begin(&generation->pins);
 }
 
 static void drain(sdi_generation *generation) {

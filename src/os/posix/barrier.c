@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * barrier.c — a memory barrier in all threads of the process, by membarrier(2) on Linux (since 4.14). Elsewhere there is
- * none.
+ * barrier.c — a memory barrier in all threads of the process, by membarrier(2) on Linux (since 4.14). Elsewhere
+ * there is none.
  */
 #include "os/os.h"
 
