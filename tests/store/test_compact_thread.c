@@ -985,6 +985,8 @@ static void closed_right_after_it_was_begun(void **state) {
         bench b;
         bench_begin(&b, NULL);
         CHECK_OK(simdrive_compact_begin(b.store, NULL));
+        CHECK_OK(simdrive_close(b.store));
+        b.store = NULL;
         bench_end(&b);
     }
 }
