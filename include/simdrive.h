@@ -241,7 +241,8 @@ typedef enum simdrive_saved_index {
  * end instead of being handed to the system, each in a small part of the time. Larger ones (together more than 64 KiB),
  * batches, streams and the first entry of a file go the ordinary way. The price:
  *   - While the store is open the file is up to 1 MiB longer than its entries, with zeros at its end, and up to 256 MiB
- *     of disk space behind them are set aside. Closing gives both back; after a crash the next write does.
+ *     of disk space behind them are set aside. Closing gives both back. After a crash the next write cuts the zeros
+ *     off; space that is still set aside then is used up by later writes, or given back by such a handle's closing.
  *   - What closing leaves is byte for byte what ordinary writes leave.
  *   - A kill of the process at any instruction leaves whole entries, as with ordinary writes. A loss of power may take
  *     what was not synced, as with ordinary writes; but a page of memory may be on its way to the disk while an entry

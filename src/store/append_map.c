@@ -24,8 +24,9 @@
  *   T3  The entries of an append are stored one after the other: each is valid alone, in the order of the chain.
  *   T4  Readers in other processes see that order too, for the checksum is stored with release order and they look at
  *       the file's length, a call of the system, between finding an entry and reading it (sdi_keep_up).
- *   T5  Behind the tail there are always more zeros than metadata has bytes, or none: so zeros are known for what they
- *       are.
+ *   T5  Behind what is stored here there are always more zeros than metadata has bytes: so zeros are known for what
+ *       they are. An ordinary append over the zeros may leave fewer; whoever opens the file then finds the same tail,
+ *       the long way.
  *
  * Syncing needs no msync(): Linux marks a page as changed when it is first stored into, and fdatasync() writes all
  * marked pages, whoever marked them. That protects the page again, so the next store into it is a page fault; it needs
@@ -59,6 +60,7 @@ static simdrive_status set_aside(sdi_generation *generation, uint64_t tail, uint
     if (more < ASIDE_LEAST) more = ASIDE_LEAST;
     if (more > ASIDE_MOST) more = ASIDE_MOST;
     more += length - from;
+    atomic_store_explicit(&map->used, true, memory_order_relaxed);
     simdrive_status status = os->set_aside(os, generation->file, from, more);
     if (status == SIMDRIVE_ERROR_NO_SPACE)
         status = os->set_aside(os, generation->file, from, more = length - from);
@@ -88,7 +90,6 @@ static simdrive_status lengthen(sdi_generation *generation, uint64_t tail, uint6
     const sdi_os *os = generation->store->os;
     sdi_tail_map *map = &generation->tail_map;
     uint64_t from = map->ready > tail ? map->ready : tail;
-    atomic_store_explicit(&map->used, true, memory_order_relaxed);
     simdrive_status status = os->truncate(os, generation->file, length);
     if (status == SIMDRIVE_OK) status = os->make_present(os, map->base + (from - map->start), length - from);
     if (status == SIMDRIVE_OK) {
@@ -116,6 +117,7 @@ bool sdi_tail_map_make_room(sdi_generation *generation, uint64_t new_tail) {
     simdrive_status status = extend(generation, new_tail + MARGIN);
     sdi_set_os_error(os_error);
     map->unsupported = status == SIMDRIVE_ERROR_UNSUPPORTED;
+    if (map->unsupported) sdi_tail_map_give_back(generation); /* space may have been set aside before it was known */
     return status == SIMDRIVE_OK;
 }
 

@@ -75,8 +75,9 @@ static bool run_together(simdrive_store *store, sdi_request *group, size_t count
 static void run(simdrive_store *store, sdi_request *group) {
     size_t count = 0;
     for (const sdi_request *request = group; request; request = request->next) count += request->count;
-    if (group->next && run_together(store, group, count)) return;
+    if (group->next && sdi_place_ready(store) == SIMDRIVE_OK && run_together(store, group, count)) return;
     for (sdi_request *request = group; request; request = request->next) {
+        sdi_set_os_error(0);
         request->status = sdi_place_ready(store);
         if (request->status == SIMDRIVE_OK) run_alone(store, request);
         request->os_error = request->status == SIMDRIVE_OK ? 0 : sdi_get_os_error();

@@ -123,7 +123,7 @@ simdrive_status simdrive_estimate_compaction(simdrive_store *store, uint64_t *sa
     uint64_t new_size = 0;
     if (saved_bytes) *saved_bytes = 0;
     if (!store || !saved_bytes) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
-    simdrive_status status = sdi_snapshot_begin(store, &snapshot);
+    simdrive_status status = sdi_snapshot_begin(store, SDI_WALK_TO_LINK, &snapshot);
     if (status != SIMDRIVE_OK) return status;
     status = collect(snapshot, NULL, &kept, &new_size);
     if (status == SIMDRIVE_OK && new_size < sdi_snapshot_tail(snapshot))
@@ -548,7 +548,7 @@ simdrive_status sdi_compact_run(simdrive_store *store, const simdrive_work_optio
     entry_list kept = {0};
     uint64_t new_size = 0;
     sdi_remove_temporaries(store, TEMPORARY_INFIX);
-    simdrive_status status = sdi_snapshot_begin(store, &snapshot);
+    simdrive_status status = sdi_snapshot_begin(store, SDI_WALK_TO_LINK, &snapshot);
     if (status != SIMDRIVE_OK) return status;
     sdi_pin *pin = sdi_snapshot_pin(snapshot);
     uint64_t tail = sdi_snapshot_tail(snapshot);

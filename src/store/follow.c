@@ -111,8 +111,9 @@ static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t 
     uint64_t found = *tail;
     simdrive_status status = sdi_generation_map(generation, size);
     if (status != SIMDRIVE_OK) return status;
-    /* Before the search: a link that is made true meanwhile is then one that was not there. */
-    generation->store->tail_was_linked = is_linked(generation, size);
+    /* Before the search: a link that is made true meanwhile is then one that was not there. No further down than
+     * `*tail`: a writer may append as fast as this looks. */
+    generation->store->tail_was_linked = sdi_leads_to(sdi_base(generation), size, *tail);
     status = sdi_recover_added(sdi_base(generation), *tail, size, generation->store->checksum, &found);
     *tail = found;
     return status;

@@ -8,7 +8,7 @@
 
 #include "store/store.h"
 
-enum { MAP_GROWTH = 4, MODEST_RESERVE = 16 << 20 };
+enum { MAP_GROWTH = 4, MODEST_RESERVE = 16 << 20, TAKE_LOOKS = 1000 };
 
 static _Atomic(sdi_generation *) spare; /* of stores that are gone */
 
@@ -19,16 +19,26 @@ static void put_on(_Atomic(sdi_generation *) *list, sdi_generation *generation) 
     }
 }
 
-/* Takes all and puts the rest back: so no element can come back between a look at it and its removal. */
+/* By one thread at a time: so no element can be taken and come back between the look at it and its removal. */
 static sdi_generation *take_from(_Atomic(sdi_generation *) *list) {
-    sdi_generation *first = atomic_exchange_explicit(list, NULL, memory_order_acquire);
-    sdi_generation *rest = first ? first->next_free : NULL;
-    while (rest) {
-        sdi_generation *next = rest->next_free;
-        put_on(list, rest);
-        rest = next;
+    sdi_generation *first = atomic_load_explicit(list, memory_order_acquire);
+    while (first && !atomic_compare_exchange_weak_explicit(list, &first, first->next_free, memory_order_acquire,
+                                                           memory_order_acquire)) {
     }
     return first;
+}
+
+/* NULL also when another thread is at it for long. No lock: after a fork at the wrong moment nobody would open it. */
+static sdi_generation *take_spare(void) {
+    static atomic_flag taking = ATOMIC_FLAG_INIT;
+    unsigned looks = 0;
+    while (atomic_flag_test_and_set_explicit(&taking, memory_order_acquire)) {
+        if (++looks == TAKE_LOOKS) return NULL;
+        sdi_thread_yield();
+    }
+    sdi_generation *taken = take_from(&spare);
+    atomic_flag_clear_explicit(&taking, memory_order_release);
+    return taken;
 }
 
 static void add_to_all(simdrive_store *store, sdi_generation *generation) {
@@ -93,9 +103,10 @@ static sdi_generation *make(void) {
 }
 
 sdi_generation *sdi_generation_create(simdrive_store *store) {
+    /* Only the holder of the writer's place does so. */
     sdi_generation *generation = take_from(&store->free_generations);
     bool is_known = generation != NULL; /* to the store's list of all */
-    if (!generation) generation = take_from(&spare);
+    if (!generation) generation = take_spare();
     if (!generation) generation = make();
     if (!generation) return NULL;
     generation->store = store;
@@ -198,11 +209,15 @@ void sdi_release_index(sdi_generation *generation) {
 
 sdi_pin *sdi_pin_with_index(simdrive_store *store) {
     for (;;) {
-        sdi_pin *pin = sdi_pin_current(store);
-        atomic_fetch_add(&pin->generation->index_users, 1);
-        if (!atomic_load(&pin->generation->retired)) return pin;
-        sdi_release_index(pin->generation);
-        sdi_unpin(pin, 1);
+        sdi_pin *pin = sdi_pin_at_once(store);
+        if (pin) {
+            atomic_fetch_add(&pin->generation->index_users, 1);
+            if (!atomic_load(&pin->generation->retired)) return pin;
+            sdi_release_index(pin->generation);
+            sdi_unpin(pin, 1);
+        }
+        if (atomic_load(&store->closed)) return NULL;
+        sdi_thread_yield();
     }
 }
 

@@ -15,6 +15,7 @@ struct simdrive_iterator {
     const uint8_t *base;
     bool looks_at_each; /* not every record that the snapshot gives out is shown */
     simdrive_entry lent; /* its pin stays */
+    simdrive_status failed; /* it goes no further */
     size_t next, count;
     sdi_record records[ITERATOR_CHUNK];
 };
@@ -42,7 +43,7 @@ simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out)
     if (!store || !out) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_iterator *iterator = calloc(1, sizeof *iterator);
     if (!iterator) return SIMDRIVE_ERROR_NO_MEMORY;
-    simdrive_status status = sdi_snapshot_begin(store, &iterator->snapshot);
+    simdrive_status status = sdi_snapshot_begin(store, SDI_WALK_TO_READ, &iterator->snapshot);
     if (status != SIMDRIVE_OK) {
         free(iterator);
         return status;
@@ -56,9 +57,13 @@ simdrive_status simdrive_iterate(simdrive_store *store, simdrive_iterator **out)
 
 static simdrive_status refill(simdrive_iterator *iterator) {
     iterator->next = iterator->count = 0;
+    if (iterator->failed != SIMDRIVE_OK) return sdi_refuse(iterator->failed);
     simdrive_status status =
         sdi_snapshot_next(iterator->snapshot, iterator->records, ITERATOR_CHUNK, &iterator->count);
-    if (status != SIMDRIVE_OK) return status;
+    if (status != SIMDRIVE_OK) {
+        iterator->count = 0; /* they were not thinned out, and the walk is beyond them */
+        return iterator->failed = status;
+    }
     prefetch_payloads(iterator->base, iterator->records, iterator->count);
     return iterator->count == 0 ? SIMDRIVE_END : SIMDRIVE_OK;
 }
@@ -160,7 +165,7 @@ simdrive_status simdrive_visit(simdrive_store *store, unsigned threads, simdrive
     if (threads > VISIT_THREADS_MAX) threads = VISIT_THREADS_MAX;
     atomic_init(&visit.status, SIMDRIVE_OK);
     atomic_init(&visit.walking, false);
-    simdrive_status status = sdi_snapshot_begin(store, &visit.snapshot);
+    simdrive_status status = sdi_snapshot_begin(store, SDI_WALK_TO_READ, &visit.snapshot);
     if (status != SIMDRIVE_OK) return status;
     visit_thread *helpers = calloc(threads, sizeof *helpers);
     status = helpers ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;

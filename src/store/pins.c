@@ -2,12 +2,17 @@
 /* pins.c — the seldom parts of pins.h: opening and closing a set, and finding out who was the last. */
 #include "store/pins.h"
 
-_Atomic bool sdi_pins_have_barrier;
+_Atomic int sdi_pins_way;
+
+/* Once in a process: a set that was made before must not find that the other side has changed its way. */
+static void decide_on_barrier(void) {
+    int undecided = 0, way = sdi_barrier_prepare() ? SDI_PINS_BY_BARRIER : SDI_PINS_BY_ORDER;
+    atomic_compare_exchange_strong(&sdi_pins_way, &undecided, way);
+}
 
 void sdi_pins_init(sdi_pins *pins, struct sdi_generation *generation,
                    void (*drained)(struct sdi_generation *generation)) {
-    /* The answer is the same each time in a process. */
-    atomic_store_explicit(&sdi_pins_have_barrier, sdi_barrier_prepare(), memory_order_relaxed);
+    decide_on_barrier();
     for (unsigned i = 0; i < SDI_PIN_SLOTS; i++) {
         sdi_pin *slot = &pins->slots[i];
         atomic_init(&slot->taken, 0);
@@ -33,7 +38,7 @@ void sdi_pins_open(sdi_pins *pins) {
 /* P3. */
 static bool shut(sdi_pins *pins, uint64_t flag) {
     atomic_fetch_or(&pins->state, flag);
-    return !atomic_load_explicit(&sdi_pins_have_barrier, memory_order_relaxed) || sdi_barrier_everywhere();
+    return atomic_load_explicit(&sdi_pins_way, memory_order_relaxed) != SDI_PINS_BY_BARRIER || sdi_barrier_everywhere();
 }
 
 void sdi_pins_close(sdi_pins *pins) {

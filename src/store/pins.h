@@ -71,8 +71,9 @@ void sdi_pins_init(sdi_pins *pins, struct sdi_generation *generation,
 /* A new life of a set that is drained: closed, nothing pinned. */
 void sdi_pins_begin(sdi_pins *pins);
 void sdi_pins_open(sdi_pins *pins);
-/* `drained` is called when nothing is held any more, which may be now. Where the barrier fails, which should not
- * happen, it is never called: memory is lost, but nobody's bytes. */
+/* `drained` is called when nothing is held any more, which may be now. Where the barrier fails it is never called: the
+ * file stays open and mapped, but nobody loses bytes that he holds. That happens only when a policy which forbids
+ * membarrier(2) is set up after the first store was opened. */
 void sdi_pins_close(sdi_pins *pins);
 /* Keeps new pins out of an open set for a moment. False, and it goes on as before, when the barrier fails. */
 bool sdi_pins_pause(sdi_pins *pins);
@@ -81,15 +82,16 @@ bool sdi_pins_slot_is_at_rest(const sdi_pin *slot);
 /* How many are held; while threads are at work, of some moments close to each other. */
 uint64_t sdi_pins_count(const sdi_pins *pins);
 
-/* For the functions below: whether the barrier is there. Decided before the first set is made. */
-extern _Atomic bool sdi_pins_have_barrier;
+/* For the functions below: whether there is a barrier. 0 until the first set is made, and then the same for good. */
+enum { SDI_PINS_BY_BARRIER = 1, SDI_PINS_BY_ORDER = 2 };
+extern _Atomic int sdi_pins_way;
 /* P2, and the second half of P5. */
 SDI_COLD void sdi_pins_take_back(sdi_pins *pins, sdi_pin *pin);
 SDI_COLD void sdi_pins_look_at_end(sdi_pins *pins);
 
 /* A store that is seen before whatever this thread does after it, by who calls the barrier. */
 static inline void sdi_pins_announce(_Atomic uint64_t *counter, uint64_t value) {
-    if (atomic_load_explicit(&sdi_pins_have_barrier, memory_order_relaxed)) {
+    if (SDI_OFTEN(atomic_load_explicit(&sdi_pins_way, memory_order_relaxed) == SDI_PINS_BY_BARRIER)) {
         atomic_store_explicit(counter, value, memory_order_release);
         atomic_signal_fence(memory_order_seq_cst);
     } else {

@@ -293,9 +293,11 @@ static simdrive_status session_follow(simdrive_session *session) {
     sdi_pin **older = realloc(session->older, (session->older_count + 1) * sizeof *older);
     if (!older) return SIMDRIVE_ERROR_NO_MEMORY;
     session->older = older;
+    sdi_pin *pin = sdi_pin_with_index(session->store);
+    if (!pin) return SIMDRIVE_OK; /* closed meanwhile: the caller sees it too, and stays where he is */
     older[session->older_count++] = session->pin;
     sdi_release_index(session->pin->generation);
-    session->pin = sdi_pin_with_index(session->store);
+    session->pin = pin;
     return SIMDRIVE_OK;
 }
 
@@ -342,16 +344,21 @@ SDI_COLD static simdrive_status session_read_carefully(simdrive_session *session
     }
 }
 
+SDI_COLD static simdrive_status refuse_session_read(simdrive_bytes *payload) {
+    if (payload) *payload = (simdrive_bytes){0};
+    return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+}
+
 simdrive_status simdrive_session_read_hash(simdrive_session *session, uint64_t key_hash, simdrive_bytes *payload) {
     simdrive_status status;
-    if (SDI_SELDOM(!session || !payload)) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (SDI_SELDOM(!session || !payload)) return refuse_session_read(payload);
     if (session_read_at_once(session, key_hash, payload, &status)) return status;
     return session_read_carefully(session, key_hash, payload);
 }
 
 simdrive_status simdrive_session_read(simdrive_session *session, const void *key, size_t key_size,
                                       simdrive_bytes *payload) {
-    if (!key && key_size > 0) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
+    if (SDI_SELDOM(!key && key_size > 0)) return refuse_session_read(payload);
     return simdrive_session_read_hash(session, sdi_hash(key, key_size), payload);
 }
 
@@ -367,7 +374,9 @@ simdrive_status simdrive_session_read_batch_hash(simdrive_session *session, cons
                                                             key_hashes + first, group, &result) &&
                                                 !session_is_current(session))) {
             simdrive_status status = session_follow(session);
-            if (status != SIMDRIVE_OK) return status;
+            if (status == SIMDRIVE_OK) continue;
+            memset(payloads, 0, count * sizeof *payloads);
+            return status;
         }
         if (result.unknown) {
             memset(payloads, 0, count * sizeof *payloads);

@@ -215,7 +215,7 @@ static simdrive_status begin(reclaim_job *job) {
     if (status != SIMDRIVE_OK) return status;
     bool gone = everybody_is_gone(job->generation, job->tail);
     os->release_presence(os, job->generation->file);
-    return gone ? sdi_snapshot_begin(store, &job->snapshot) : sdi_refuse(SIMDRIVE_ERROR_BUSY);
+    return gone ? sdi_snapshot_begin(store, SDI_WALK_TO_LINK, &job->snapshot) : sdi_refuse(SIMDRIVE_ERROR_BUSY);
 }
 
 static simdrive_status reclaim(reclaim_job *job) {

@@ -118,7 +118,7 @@ static simdrive_status write_chosen(salvage_job *salvage) {
 /* With both stores open. */
 static simdrive_status run(salvage_job *salvage) {
     sdi_snapshot *snapshot = NULL;
-    simdrive_status status = sdi_snapshot_begin(salvage->from, &snapshot);
+    simdrive_status status = sdi_snapshot_begin(salvage->from, SDI_WALK_TO_READ, &snapshot);
     if (status != SIMDRIVE_OK) return status;
     salvage->generation = sdi_snapshot_pin(snapshot)->generation;
     salvage->file = sdi_snapshot_base(snapshot);

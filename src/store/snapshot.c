@@ -151,7 +151,7 @@ static bool was_all_live(const sdi_generation *generation) {
            atomic_load_explicit(&counters->tombstones, memory_order_relaxed) == 0;
 }
 
-simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
+simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_walk_purpose purpose, sdi_snapshot **out) {
     sdi_snapshot *snapshot = malloc(sizeof *snapshot);
     *out = NULL;
     if (!snapshot) return SIMDRIVE_ERROR_NO_MEMORY;
@@ -162,7 +162,7 @@ simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out) {
     snapshot->tail = sdi_tail(generation);
     snapshot->all_live = was_all_live(generation);
     sdi_walk_begin(&snapshot->walk, sdi_base(generation), &generation->damage, snapshot->tail);
-    if (generation->file) sdi_walk_read_ahead(&snapshot->walk, store->os, SDI_WALK_TO_READ);
+    if (generation->file) sdi_walk_read_ahead(&snapshot->walk, store->os, purpose);
     *out = snapshot;
     return SIMDRIVE_OK;
 }

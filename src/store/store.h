@@ -274,7 +274,8 @@ void sdi_generation_retire(sdi_generation *generation);
 /* Drops one reference on the store; the last one frees it. */
 void sdi_store_unref(simdrive_store *store);
 
-/* Pins the current generation for somebody who will go on looking into its index when it is retired. */
+/* Pins the current generation for somebody who will go on looking into its index when it is retired. NULL when the store
+ * is closed, which can only be met outside of the calls on it: in a session. */
 sdi_pin *sdi_pin_with_index(simdrive_store *store);
 /* Ends the interest in the index; the pin stays. */
 void sdi_release_index(sdi_generation *generation);
@@ -563,7 +564,8 @@ static inline bool sdi_tail_map_is_used(const sdi_generation *generation) {
 
 typedef enum sdi_walk_purpose {
     SDI_WALK_TO_READ, /* payloads will be looked at */
-    SDI_WALK_TO_OPEN  /* metadata alone, through a map that nobody has used yet */
+    SDI_WALK_TO_LINK, /* metadata alone */
+    SDI_WALK_TO_OPEN  /* the same, through a map that nobody has used yet */
 } sdi_walk_purpose;
 
 /* Walks entries newest to oldest, over all runs, from `tail` on, which is the end of one of them. */
@@ -606,7 +608,7 @@ void sdi_publication_end(sdi_generation *generation);
 typedef struct sdi_snapshot sdi_snapshot;
 
 /* Pins the current generation for the snapshot; NULL `store` is not allowed. */
-simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_snapshot **out);
+simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_walk_purpose purpose, sdi_snapshot **out);
 void sdi_snapshot_end(sdi_snapshot *snapshot);
 sdi_pin *sdi_snapshot_pin(const sdi_snapshot *snapshot);
 const uint8_t *sdi_snapshot_base(const sdi_snapshot *snapshot);

@@ -78,7 +78,7 @@ simdrive_status simdrive_verify(simdrive_store *store, const simdrive_work_optio
     sdi_snapshot *snapshot = NULL;
     if (!store || (report && report->struct_size < sizeof(size_t))) return sdi_refuse(SIMDRIVE_ERROR_INVALID_ARGUMENT);
     simdrive_status status = sdi_take_work_options(given, &options);
-    if (status == SIMDRIVE_OK) status = sdi_snapshot_begin(store, &snapshot);
+    if (status == SIMDRIVE_OK) status = sdi_snapshot_begin(store, SDI_WALK_TO_READ, &snapshot);
     if (status != SIMDRIVE_OK) return status;
     verify_job verification = {.store = store,
                                  .generation = sdi_snapshot_pin(snapshot)->generation,

@@ -692,6 +692,71 @@ static void an_entry_that_is_zero_says_nothing(void **state) {
     simdrive_entry_release(&clone);
 }
 
+/* --- a poisoned handle ------------------------------------------------------------------------------------------- */
+
+enum { GROUPED = 3 };
+
+static struct {
+    simdrive_store *store;
+    pthread_t writers[GROUPED];
+    simdrive_status statuses[GROUPED];
+    bool met;
+} grouped;
+
+static void *write_grouped(void *user) {
+    simdrive_status *status = user;
+    size_t number = (size_t)(status - grouped.statuses);
+    *status = simdrive_write_hash(grouped.store, 100 + number, "late", 4, NULL);
+    return NULL;
+}
+
+static bool all_wait(simdrive_store *store) {
+    size_t count = 0;
+    sdi_mutex_lock(&store->mutex);
+    for (const sdi_turn *turn = store->turns; turn; turn = turn->next) count++;
+    sdi_mutex_unlock(&store->mutex);
+    return count == GROUPED;
+}
+
+/* In the midst of a write that is going to fail: others come and wait for it, as one group. */
+static void meet_while_writing(void *user, sdi_fault_kind kind, const char *path) {
+    (void)user, (void)path;
+    if (kind != SDI_FAULT_WRITE_AT || grouped.met) return;
+    grouped.met = true;
+    for (size_t i = 0; i < GROUPED; i++)
+        CHECK(pthread_create(&grouped.writers[i], NULL, write_grouped, &grouped.statuses[i]) == 0);
+    while (!all_wait(grouped.store)) sdi_thread_yield();
+}
+
+static void a_group_of_writes_is_refused_by_a_poisoned_handle(void **state) {
+    (void)state;
+    static const simdrive_sync_policy policies[] = {SIMDRIVE_SYNC_NONE, SIMDRIVE_SYNC_INTERVAL};
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        bench b;
+        bench_begin(&b, "a group behind a write that cannot be taken back");
+        memset(&grouped, 0, sizeof grouped);
+        grouped.store = open_recorded(&b, b.path, policies[i]);
+        CHECK_OK(simdrive_write_hash(grouped.store, 1, "first", 5, NULL));
+        uint64_t tail = sdi_tail(atomic_load(&grouped.store->current));
+        sdi_fault_os_set_hook(b.faults, meet_while_writing, NULL);
+        sdi_fault_os_arm(b.faults, &(sdi_fault_plan){.kind = SDI_FAULT_WRITE_AT, .nth = 1, .effect = 10,
+                                                     .status = SIMDRIVE_ERROR_NO_SPACE});
+        sdi_fault_os_arm(b.faults, &(sdi_fault_plan){.kind = SDI_FAULT_TRUNCATE, .nth = 1,
+                                                     .status = SIMDRIVE_ERROR_IO});
+        CHECK(simdrive_write_hash(grouped.store, 2, "second", 6, NULL) == SIMDRIVE_ERROR_NO_SPACE);
+        for (size_t j = 0; j < GROUPED; j++) {
+            CHECK(pthread_join(grouped.writers[j], NULL) == 0);
+            CHECK(grouped.statuses[j] == SIMDRIVE_ERROR_POISONED);
+        }
+        CHECK_U64(tail, sdi_tail(atomic_load(&grouped.store->current)));
+        CHECK_U64(1, simdrive_count(grouped.store));
+        sdi_fault_os_disarm(b.faults);
+        sdi_fault_os_set_hook(b.faults, NULL, NULL);
+        CHECK(simdrive_close(grouped.store) == SIMDRIVE_ERROR_POISONED);
+        bench_end(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_compaction_does_not_stop_later_ones),
@@ -710,6 +775,7 @@ int main(void) {
         cmocka_unit_test(a_sector_lost_far_from_the_end_is_damage_in_the_middle),
         cmocka_unit_test(a_key_that_is_not_there_is_refused),
         cmocka_unit_test(an_entry_that_is_zero_says_nothing),
+        cmocka_unit_test(a_group_of_writes_is_refused_by_a_poisoned_handle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,7 @@ static struct sdi_generation *make(bool barrier) {
     atomic_init(&generation->drained, 0);
     atomic_init(&generation->early, 0);
     sdi_pins_init(&generation->pins, generation, note_drained);
-    if (!barrier) atomic_store(&sdi_pins_have_barrier, false);
+    atomic_store(&sdi_pins_way, barrier && sdi_barrier_prepare() ? SDI_PINS_BY_BARRIER : SDI_PINS_BY_ORDER);
     return generation;
 }
 
