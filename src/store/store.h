@@ -274,8 +274,8 @@ void sdi_generation_retire(sdi_generation *generation);
 /* Drops one reference on the store; the last one frees it. */
 void sdi_store_unref(simdrive_store *store);
 
-/* Pins the current generation for somebody who will go on looking into its index when it is retired. NULL when the store
- * is closed, which can only be met outside of the calls on it: in a session. */
+/* Pins the current generation for somebody who will go on looking into its index when it is retired. NULL when the
+ * store is closed, which can only be met outside of the calls on it: in a session. */
 sdi_pin *sdi_pin_with_index(simdrive_store *store);
 /* Ends the interest in the index; the pin stays. */
 void sdi_release_index(sdi_generation *generation);
