@@ -63,8 +63,10 @@ def compiler(cmake_folder):
 
 
 def library_version(system):
-    return (answer("pkg-config", "--modversion", system.library) if system.library else "") \
-        or (answer("dpkg-query", "-W", "-f", "${Version}", system.package) if system.package else "")
+    version = answer("pkg-config", "--modversion", system.library) if system.library else ""
+    if not version and system.package:
+        version = answer("dpkg-query", "-W", "-f", "${Version}", system.package)
+    return version
 
 
 def revision():

@@ -60,11 +60,12 @@ static simdrive_status set_aside(sdi_generation *generation, uint64_t tail, uint
     if (more < ASIDE_LEAST) more = ASIDE_LEAST;
     if (more > ASIDE_MOST) more = ASIDE_MOST;
     more += length - from;
-    atomic_store_explicit(&map->used, true, memory_order_relaxed);
     simdrive_status status = os->set_aside(os, generation->file, from, more);
     if (status == SIMDRIVE_ERROR_NO_SPACE)
         status = os->set_aside(os, generation->file, from, more = length - from);
-    if (status == SIMDRIVE_OK) map->set_aside = from + more;
+    if (status != SIMDRIVE_OK) return status;
+    map->set_aside = from + more;
+    atomic_store_explicit(&map->used, true, memory_order_relaxed);
     return status;
 }
 

@@ -2,9 +2,9 @@
 /* pins.h — counts who uses something that one day must go, at the price of two ordinary stores.
  *
  * A set of pins has a slot, one cache line, for each of 64 threads, and a state. A thread takes and releases pins in
- * the slot of its number: it alone writes there, so it needs no atomic read-modify-write, which would cost a reader a
- * third of his time (the processor overlaps reads that follow each other, and a locked instruction ends that). Whoever
- * else releases a pin, or has no slot of his own, pays for an atomic addition to a second pair of counters there.
+ * the slot of its number: it alone writes there, so it needs no atomic read-modify-write, which may cost a reader a
+ * quarter of his time (the processor overlaps reads that follow each other, and a locked instruction hinders that).
+ * Whoever else releases a pin, or has no slot of his own, pays for an atomic addition to a second pair of counters.
  *
  *   P1  All four counters of a slot only grow. Pins held in it = taken - released, both sums of two.
  *   P2  Taking: add to `taken`, then look at the state; unless the set is open, add to `released`, and it was nothing.
