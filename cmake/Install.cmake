@@ -35,3 +35,12 @@ simdrive_pc_path(pc_libdir ${CMAKE_INSTALL_LIBDIR})
 simdrive_pc_path(pc_includedir ${CMAKE_INSTALL_INCLUDEDIR})
 configure_file(${PROJECT_SOURCE_DIR}/packaging/simdrive.pc.in ${PROJECT_BINARY_DIR}/simdrive.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/simdrive.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+
+# The bill of materials. Its time is that of the configuration, or SOURCE_DATE_EPOCH, so that builds can be reproduced.
+file(STRINGS ${XXHASH_INCLUDE_DIR}/xxhash.h xxhash_parts REGEX "^#define XXH_VERSION_(MAJOR|MINOR|RELEASE) +[0-9]+")
+string(REGEX REPLACE "[^;0-9]*#define XXH_VERSION_[A-Z]+ +" "" xxhash_parts "${xxhash_parts}")
+list(JOIN xxhash_parts "." xxhash_version)
+string(TIMESTAMP sbom_created "%Y-%m-%dT%H:%M:%SZ" UTC) # SOURCE_DATE_EPOCH, where that is set
+string(SHA256 sbom_id "${PROJECT_VERSION} ${xxhash_version} ${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
+configure_file(${PROJECT_SOURCE_DIR}/packaging/simdrive.spdx.json.in ${PROJECT_BINARY_DIR}/simdrive.spdx.json @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/simdrive.spdx.json DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime)

@@ -313,6 +313,7 @@ static bool needs_split(const plan *p, uint64_t u, unsigned depth) {
     return depth < SDI_DEEPEST && p->keys * ((double)range / 4294967296.0) > limit - limit / 20;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): SDI_DEEPEST calls deep at most */
 static bool lay_out(plan *p, uint64_t u, unsigned depth) {
     if (needs_split(p, u, depth))
         return lay_out(p, u, depth + 1) && lay_out(p, u + (UINT64_C(1) << (31 - depth)), depth + 1);

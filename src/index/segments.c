@@ -85,7 +85,7 @@ static void clear(sdi_slot *segment) {
 sdi_slot *sdi_segments_take(sdi_segments *segments, unsigned lines_log2) {
     if (lines_log2 < SDI_SEGMENT_LINES_LOG2) return take_small(segments, (size_t)SDI_LINE_SIZE << lines_log2);
     if (lines_log2 > SDI_SEGMENT_LINES_LOG2) {
-        if (lines_log2 > SDI_LARGEST_LINES_LOG2 || SIZE_MAX >> lines_log2 < 2 * SDI_LINE_SIZE) return NULL;
+        if (lines_log2 > SDI_LARGEST_LINES_LOG2 || SIZE_MAX >> lines_log2 < (size_t)2 * SDI_LINE_SIZE) return NULL;
         return acquire_pages(segments, (size_t)SDI_LINE_SIZE << lines_log2);
     }
     if (segments->given_count > 0) {

@@ -64,7 +64,7 @@ CRC32C uint32_t crc32c_by_instruction(uint32_t state, const uint8_t *from, size_
     const sdi_crc_constants *constants = &sdi_crc_constants_of[SDI_CRC32C];
     for (; size >= CRC32C_BLOCK; size -= CRC32C_BLOCK, from += CRC32C_BLOCK)
         state = crc32c_of_three(constants->join_1024, state, from, 1024);
-    for (; size >= 3 * 128; size -= 3 * 128, from += 3 * 128)
+    for (; size >= (size_t)3 * 128; size -= (size_t)3 * 128, from += (size_t)3 * 128)
         state = crc32c_of_three(constants->join_128, state, from, 128);
     return crc32c_in_one_stream(state, from, size);
 }

@@ -94,7 +94,7 @@ static uint32_t prefix_crc(const crc_ranges *ranges, sdi_crc_kind kind, uint64_t
 
 static uint32_t crc_from_checkpoints(const crc_ranges *ranges, sdi_crc_kind kind, uint64_t start, uint64_t end) {
     uint64_t size = end - start;
-    if (size <= 2 * CHECKPOINT_STEP) return sdi_crc(kind, 0, ranges->file + start, (size_t)size);
+    if (size <= (uint64_t)2 * CHECKPOINT_STEP) return sdi_crc(kind, 0, ranges->file + start, (size_t)size);
     return sdi_crc_suffix(kind, prefix_crc(ranges, kind, end), prefix_crc(ranges, kind, start), size);
 }
 

@@ -413,8 +413,8 @@ static bool is_slow(uint64_t entries, uint64_t bytes) {
 
 /* Entries at which the next saving is thought of: so many more that all savings together write each key a few times. */
 static uint64_t next_saving(uint64_t entries) {
-    uint64_t more = entries / 4;
-    return entries + (more > 2 * SLOW_ENTRIES ? more : 2 * SLOW_ENTRIES);
+    uint64_t more = entries / 4, least = UINT64_C(2) * SLOW_ENTRIES;
+    return entries + (more > least ? more : least);
 }
 
 void sdi_saved_index_begin(simdrive_store *store, const sdi_generation *generation) {

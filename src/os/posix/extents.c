@@ -20,6 +20,7 @@ static int seek(int fd, uint64_t offset, int whence, uint64_t *found) {
 
 /* The file system knows nothing of holes. EINVAL is the answer of kernels that do not know the question. */
 static bool means_unknown(int number) {
+    /* NOLINTNEXTLINE(misc-redundant-expression): two of them are one number on some systems */
     return number == EINVAL || number == EOPNOTSUPP || number == ENOTSUP || number == ENOSYS || number == ENOTTY;
 }
 #endif

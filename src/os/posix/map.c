@@ -127,7 +127,7 @@ static int advice_number(sdi_advice advice) {
 static bool seems_resident(uintptr_t first, uintptr_t length, uintptr_t page) {
     enum { SAMPLE = 8 };
     unsigned char resident[2 * SAMPLE];
-    if (length < 2 * SAMPLE * page) return false;
+    if (length < page * 2 * SAMPLE) return false;
     uintptr_t last = ((first + length - 1) & ~(page - 1)) - (SAMPLE - 1) * page;
     if (mincore((void *)first, SAMPLE * page, resident) != 0) return false;
     if (mincore((void *)last, SAMPLE * page, resident + SAMPLE) != 0) return false;
