@@ -59,14 +59,12 @@ if(SIMDRIVE_SANITIZE)
 else()
   target_compile_options(simdrive_flags INTERFACE -fstack-protector-strong
     $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=3>)
-  # Shadow stacks and landing pads, of each architecture's own kind; a probe of each page of a large frame.
-  foreach(flag -fstack-clash-protection -fcf-protection=full -mbranch-protection=standard)
-    string(MAKE_C_IDENTIFIER "SIMDRIVE_HAVE${flag}" known)
-    check_c_compiler_flag(${flag} ${known})
-    if(${known})
-      target_compile_options(simdrive_flags INTERFACE ${flag})
-    endif()
-  endforeach()
+  # Shadow stacks and landing pads are left as the distribution's compiler has them: they protect only where all that is
+  # linked has them, the C library's start files too.
+  check_c_compiler_flag(-fstack-clash-protection SIMDRIVE_HAVE_STACK_CLASH_PROTECTION)
+  if(SIMDRIVE_HAVE_STACK_CLASH_PROTECTION)
+    target_compile_options(simdrive_flags INTERFACE -fstack-clash-protection)
+  endif()
   simdrive_link_option_if_known(-Wl,-z,relro)
   simdrive_link_option_if_known(-Wl,-z,now)
   simdrive_link_option_if_known(-Wl,-z,noexecstack)
