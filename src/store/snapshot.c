@@ -224,6 +224,10 @@ uint64_t sdi_snapshot_tail(const sdi_snapshot *snapshot) {
     return snapshot->tail;
 }
 
+bool sdi_snapshot_was_cold(const sdi_snapshot *snapshot) {
+    return snapshot->walk.cold;
+}
+
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count) {
     *count = sdi_walk_block(&snapshot->walk, records, capacity);
     return *count == 0 && snapshot->walk.broken ? SIMDRIVE_ERROR_CORRUPT : SIMDRIVE_OK;

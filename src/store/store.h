@@ -585,6 +585,7 @@ typedef struct sdi_walk {
 
     const sdi_os *os; /* to read ahead with; NULL: not at all. What follows is for that, and means nothing else */
     sdi_walk_purpose purpose;
+    bool cold;            /* it has come to something that was not in memory */
     uint64_t above;       /* all above was let go of, or was there before */
     sdi_stretch inside;   /* that the walk is in */
     sdi_stretch asked;    /* below that, and asked for */
@@ -623,6 +624,8 @@ void sdi_snapshot_end(sdi_snapshot *snapshot);
 sdi_pin *sdi_snapshot_pin(const sdi_snapshot *snapshot);
 const uint8_t *sdi_snapshot_base(const sdi_snapshot *snapshot);
 uint64_t sdi_snapshot_tail(const sdi_snapshot *snapshot);
+/* Whether its walk has come to something that was not in memory. */
+bool sdi_snapshot_was_cold(const sdi_snapshot *snapshot);
 
 /* Up to `capacity` records; `count` 0 at the end. Corrupt ones are given out too (sdi_is_corrupt). ERROR_NO_MEMORY;
  * ERROR_CORRUPT when a link does not hold any more. */

@@ -35,6 +35,7 @@ void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *d
     while (walk->run + 1 < damage->run_count && tail <= damage->runs[walk->run].bottom) walk->run++;
     walk->broken = false;
     walk->os = NULL;
+    walk->cold = false;
 }
 
 void sdi_walk_end_at(sdi_walk *walk, uint64_t floor) {
@@ -72,6 +73,7 @@ static void enter_stretch(sdi_walk *walk) {
     if (walk->next_size < LONGEST_STRETCH) walk->next_size *= 2;
     if (bottom < top && (walk->purpose == SDI_WALK_TO_READ || dense))
         walk->asked.fetched = walk->os->advise(walk->os, walk->file + bottom, top - bottom, SDI_ADVICE_WILL_NEED);
+    walk->cold |= walk->asked.fetched;
 }
 
 /* Asks for the lines in which the next entries' metadata will be, when they are like the last one. */

@@ -92,12 +92,13 @@ static void a_piece_that_misses_its_end_is_broken(void **state) {
 
 /* --- visits ------------------------------------------------------------------------------------------------------ */
 
-enum { VISITED = 20000 };
+/* Their size makes chunks end in the middle of stretches, and the other way about. */
+enum { VISITED = 20000, VISITED_SIZE = 150 };
 
 typedef struct visited {
     atomic_uint seen[VISITED];
     atomic_uint count;
-    unsigned let_go_at; /* the thread that meets key 0 stays there until so many were seen */
+    unsigned let_go_at; /* the thread that meets the newest key stays there until so many were seen */
     atomic_bool held[16];
     atomic_uint stop_at;
 } visited;
@@ -111,7 +112,7 @@ static simdrive_status see(void *user, unsigned thread, const simdrive_entry *en
     atomic_fetch_add(&v->seen[key], 1);
     unsigned count = atomic_fetch_add(&v->count, 1) + 1;
     if (count == atomic_load(&v->stop_at)) return SIMDRIVE_ERROR_CANCELLED;
-    if (key == 0 && v->let_go_at > 0) {
+    if (key == VISITED - 1 && v->let_go_at > 0) {
         atomic_store(&v->held[thread], true);
         while (atomic_load(&v->count) < v->let_go_at) sdi_thread_yield();
         atomic_store(&v->held[thread], false);
@@ -121,8 +122,11 @@ static simdrive_status see(void *user, unsigned thread, const simdrive_entry *en
 
 static simdrive_store *open_filled(const char *path) {
     simdrive_store *store = test_open(path);
-    for (uint32_t key = 0; key < VISITED; key++)
-        CHECK_OK(simdrive_write_hash(store, test_key_hash(key), &key, sizeof key, NULL));
+    uint8_t payload[VISITED_SIZE] = {0};
+    for (uint32_t key = 0; key < VISITED; key++) {
+        memcpy(payload, &key, sizeof key);
+        CHECK_OK(simdrive_write_hash(store, test_key_hash(key), payload, sizeof payload, NULL));
+    }
     return store;
 }
 
@@ -142,12 +146,12 @@ static void a_visit_comes_to_every_entry_once(void **state) {
 /* Whoever is held up by an entry holds up his own chunk and nothing else. */
 static void a_thread_that_stays_at_an_entry_does_not_keep_others_from_the_rest(void **state) {
     test_bench *b = *state;
-    enum { MOST_OF_A_CHUNK = 512 };
+    enum { CHUNK = 128 };
     simdrive_store *store = open_filled(b->path);
     for (unsigned threads = 2; threads <= 3; threads++) {
         visited *v = test_alloc(sizeof *v);
         memset(v, 0, sizeof *v);
-        v->let_go_at = VISITED - MOST_OF_A_CHUNK;
+        v->let_go_at = VISITED - CHUNK;
         CHECK_OK(simdrive_visit(store, threads, see, v));
         CHECK_U64(VISITED, atomic_load(&v->count));
         free(v);
@@ -274,6 +278,80 @@ static void large_payloads_are_not_asked_for_where_links_are_wanted(void **state
     test_image_free(&image);
 }
 
+/* --- compaction -------------------------------------------------------------------------------------------------- */
+
+static atomic_ullong fetched, let_go, written_back;
+
+static bool advise_of_cold_files(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
+    (void)os;
+    sdi_os_native()->advise(sdi_os_native(), address, size, advice);
+    if (advice == SDI_ADVICE_WILL_NEED) atomic_fetch_add(&fetched, size);
+    if (advice == SDI_ADVICE_DONT_NEED) atomic_fetch_add(&let_go, size);
+    return advice == SDI_ADVICE_WILL_NEED;
+}
+
+static bool advise_of_warm_files(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
+    advise_of_cold_files(os, address, size, advice);
+    return false;
+}
+
+static void note_write_back(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os;
+    sdi_os_native()->begin_write_back(sdi_os_native(), file, offset, size);
+    atomic_fetch_add(&written_back, size);
+}
+
+/* Half of the entries are stale, in all of the file, and one payload is longer than what is asked for together. */
+static void compact_on(const char *path, sdi_os *os) {
+    enum { ENTRIES = 20000, SIZE = 2000, LARGE = 9 << 20 };
+    uint8_t *payload = test_alloc(LARGE);
+    simdrive_store *store = NULL;
+    simdrive_entry entry = {0};
+    os->begin_write_back = note_write_back;
+    CHECK_OK(sdi_open_with_os(os, path, NULL, &store));
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        size_t size = i == ENTRIES / 2 ? LARGE : SIZE;
+        memset(payload, (int)(i / 2 % 251), size);
+        CHECK_OK(simdrive_write_hash(store, test_key_hash(i / 2), payload, size, NULL));
+        if (i == ENTRIES / 2) i++; /* so that it is live */
+    }
+    uint64_t before = simdrive_tail(store);
+    atomic_store(&fetched, 0);
+    atomic_store(&let_go, 0);
+    atomic_store(&written_back, 0);
+    CHECK_OK(simdrive_compact(store, NULL, NULL));
+    CHECK(simdrive_tail(store) < before * 3 / 4);
+    for (uint64_t key = 0; key < ENTRIES / 2; key++) {
+        CHECK_OK(simdrive_read_hash(store, test_key_hash(key), &entry));
+        CHECK_U64(key == ENTRIES / 4 ? LARGE : SIZE, entry.size);
+        const uint8_t *data = entry.data;
+        CHECK(data[0] == key % 251 && memcmp(data, data + 1, entry.size - 1) == 0);
+        simdrive_entry_release(&entry);
+    }
+    CHECK_OK(simdrive_verify(store, NULL, NULL, NULL, NULL));
+    CHECK_OK(simdrive_close(store));
+    free(payload);
+}
+
+static void a_compaction_lets_go_of_a_cold_file_and_writes_back_as_it_goes(void **state) {
+    test_bench *b = *state;
+    enum { LEFT = 24 << 20 };
+    sdi_os os = *sdi_os_native();
+    os.advise = advise_of_cold_files;
+    compact_on(b->path, &os);
+    CHECK(atomic_load(&fetched) > 0 && atomic_load(&written_back) >= 8 << 20);
+    CHECK(atomic_load(&let_go) + LEFT > atomic_load(&fetched));
+}
+
+static void a_compaction_leaves_a_file_mapped_that_is_in_memory(void **state) {
+    test_bench *b = *state;
+    sdi_os os = *sdi_os_native();
+    os.advise = advise_of_warm_files;
+    compact_on(b->path, &os);
+    CHECK(atomic_load(&fetched) > 0);
+    CHECK_U64(0, atomic_load(&let_go));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_bench_begin, test_bench_end)
 
 int main(void) {
@@ -285,6 +363,8 @@ int main(void) {
         TEST(a_visitor_ends_the_visit_of_all_threads),
         cmocka_unit_test(a_walk_asks_for_all_and_lets_go_of_what_it_fetched),
         cmocka_unit_test(what_is_in_memory_stays_there),
+        TEST(a_compaction_lets_go_of_a_cold_file_and_writes_back_as_it_goes),
+        TEST(a_compaction_leaves_a_file_mapped_that_is_in_memory),
         cmocka_unit_test(large_payloads_are_not_asked_for_where_links_are_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
