@@ -25,11 +25,19 @@ typedef enum bench_sync {
     BENCH_SYNC_INTERVAL /* a second later: only systems that do that themselves */
 } bench_sync;
 
+/* What will be done with a store that does not fit into memory, for systems that can be told. */
+typedef enum bench_access {
+    BENCH_ACCESS_ANY,
+    BENCH_ACCESS_IN_ORDER,
+    BENCH_ACCESS_AT_RANDOM
+} bench_access;
+
 /* What is known of a store when it is opened, for systems that have to be told its size ahead. */
 typedef struct bench_plan {
     const char *path; /* a file or a folder, as the system likes */
     bool create;      /* nothing is there; otherwise a store is */
     bench_sync sync;
+    bench_access access;
     size_t entries; /* keys that it will have */
     size_t bytes;   /* of all payloads that will be written to it */
 } bench_plan;

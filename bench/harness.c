@@ -121,6 +121,24 @@ void bench_read_files(const char *path)
     bench_require(nftw(path, read_one, open_folders, FTW_PHYS) == 0, "a first read (run W1 before it)");
 }
 
+static int drop_one(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)about;
+    (void)place;
+    if (kind != FTW_F)
+        return 0;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    bench_require(file >= 0 && fsync(file) == 0, "writing a file to the disk");
+    bench_require(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) == 0, "dropping a file from the cache");
+    close(file);
+    return 0;
+}
+
+void bench_drop_files(const char *path)
+{
+    bench_require(nftw(path, drop_one, open_folders, FTW_PHYS) == 0, "dropping a store from the cache");
+}
+
 uint64_t bench_now_ns(void)
 {
     struct timespec now;

@@ -63,6 +63,9 @@ uint64_t bench_disk_bytes(const char *path);
 /* Reads a store's files once, so that a read test does not wait for the disk. */
 void bench_read_files(const char *path);
 
+/* Writes a store's files to the disk and takes them out of the page cache, as far as no map holds them. */
+void bench_drop_files(const char *path);
+
 double bench_now_seconds(void);
 uint64_t bench_now_ns(void);
 double bench_median(double *values, size_t count);

@@ -37,6 +37,7 @@ class Measurement:
         self.results = results
         self.scale = scale
         self.warm_gib = 0.0
+        self.join = None  # called in the process that is to run a program, for a group that it is to be in
         self.entries = None  # kept with each figure where several sizes are measured
         self.passed_over = set()  # pairs that are unknown or do not end: once is enough
 
@@ -51,13 +52,18 @@ class Measurement:
         for place, chosen in plan(workloads, rounds, warm_up):
             print("bench: " + (f"round {place + 1} of {rounds}" if place >= 0 else "round to warm up"),
                   file=sys.stderr, flush=True)
-            for workload in chosen:
-                for system in rotated(self.systems, place + 1):
-                    self.run(system, workload, place)
+            self.run_each(chosen, place, self.run)
+
+    def run_each(self, chosen, place, run):
+        """Each workload by all systems in turns."""
+        for workload in chosen:
+            for system in rotated(self.systems, place + 1):
+                run(system, workload, place)
 
     def run(self, system, workload, place):
+        """Whether it ended well."""
         if not has_workload(system, workload) or (system.name, workload.name) in self.passed_over:
-            return
+            return False
         folder = self.folder / system.name
         folder.mkdir(exist_ok=True)
         if workload.fresh_pages and self.warm_gib > 0:
@@ -67,22 +73,26 @@ class Measurement:
         except subprocess.TimeoutExpired:
             self.fail(system, workload, f"no end within {self.timeout():.0f} s")
             self.passed_over.add((system.name, workload.name))
-            return
+            return False
         if done.returncode == KNOWS_NOT:
             self.passed_over.add((system.name, workload.name))
         elif done.returncode != 0:
             self.fail(system, workload, done.stderr.strip() or f"status {done.returncode}")
         elif place >= 0:
             self.collect(system, workload, place, done.stdout)
+        return done.returncode == 0
 
     def start(self, system, workload, folder):
-        def bind_to_one():
-            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        def prepare():
+            if self.join is not None:
+                self.join()
+            if not workload.threads and not system.own_threads:
+                os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
         command = [str(self.programs[system.name]), workload.name, str(folder), f"{self.scale:.10g}"]
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env={**os.environ, **system.environment}, timeout=self.timeout(), check=False,
-                              preexec_fn=None if workload.threads or system.own_threads else bind_to_one)
+                              preexec_fn=prepare)
 
     def collect(self, system, workload, place, output):
         for line in output.splitlines():

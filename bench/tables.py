@@ -318,6 +318,23 @@ def growth_report(results, plots=()):
     return "\n\n".join(part for part in parts + [table(head, rows, left=3)] if part)
 
 
+def larger_than_memory_report(results):
+    """Every figure: how fast, and what it took."""
+    figures = results.figures()
+    main = [figure for figure in figures if figure.metric in PLAIN_METRICS]
+    rest = [figure for figure in figures if figure.metric not in PLAIN_METRICS and not figure.is_latency()]
+    latencies = [figure for figure in figures if shown_latency(figure)]
+    systems = results.systems()
+    parts = ["\n".join([method_line(results.about)] + machine_lines(results.about)), results.about.get("memory", ""),
+             figures_table(main, systems), "### What it took", figures_table(rest, systems)]
+    if latencies:
+        parts += ["### Latencies of cold reads", latency_table(latencies, systems)]
+    parts += ["Failed: " + "; ".join(results.failures) + "." if results.failures else "",
+              "<details><summary>Every figure with its least and its most</summary>", spread_table(figures, systems),
+              "</details>"]
+    return "\n\n".join(part for part in parts if part)
+
+
 def figure_systems(results, figure, sizes):
     return [system for system in results.systems()
             if any((one := results.figure(figure.workload, figure.metric, size)) is not None

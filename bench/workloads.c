@@ -7,6 +7,7 @@
  * looking at the clock between operations; latencies come from a second pass, with a look before and after each.
  */
 #include "engine.h"
+#include "larger_than_memory.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -744,12 +745,13 @@ static const bench_workload every_system[] = {
 int bench_engine_main(int argc, char **argv, const bench_engine *engine, const bench_workload *own, size_t own_count)
 {
     enum { common = sizeof every_system / sizeof *every_system };
-    bench_workload *all = bench_allocate(common + own_count + 1, sizeof *all);
+    bench_workload *all = bench_allocate(common + 1 + BENCH_LARGER_MOST + own_count, sizeof *all);
     size_t count = common;
     the_engine = engine;
     memcpy(all, every_system, sizeof every_system);
     if (engine->walk_two_threads != NULL || engine->walk_range != NULL)
         all[count++] = (bench_workload){"R4", r4_two_threads};
+    count += bench_larger_than_memory(engine, all + count);
     for (size_t i = 0; i < own_count; i++)
         all[count++] = own[i];
     int status = bench_main(argc, argv, engine->name, engine->settings, all, count);

@@ -21,6 +21,7 @@ class Workload:
     fresh_pages: bool = False  # writes much: memory is touched and freed ahead of it
     every: int = 1  # runs in every n-th round: long ones whose figures vary little
     quick: bool = True  # whether --quick runs it
+    limited: bool = True  # of those for stores larger than memory: whether it runs where memory is short
 
 
 GROUPS = {
@@ -71,7 +72,23 @@ WORKLOADS = (
     Workload("C1", "compaction, half of the entries stale", "open", fresh_pages=True, every=2),
     Workload("C2", "compaction beside a writer at full speed", "open", threads=True, fresh_pages=True, every=2),
 )
-BY_NAME = {workload.name: workload for workload in WORKLOADS}
+
+
+def _larger_than_memory():
+    for size in ("4K", "100"):
+        def one(name, what, size=size, **more):
+            return Workload(f"L-{name}-{size}", what, "larger", **more)
+
+        yield one("fill", "writing in batches of at most 1 MiB, not limited", writes=True, limited=False)
+        yield one("open", "opening")
+        yield one("iterate", "iteration over all entries")
+        yield one("both", "all entries in any order, 2 threads", threads=True)
+        yield one("read", "random single reads")
+        yield one("compact", "compaction, every fourth key overwritten")
+
+
+LARGER_THAN_MEMORY = tuple(_larger_than_memory())  # in another run than the rest: larger_than_memory.py
+BY_NAME = {workload.name: workload for workload in WORKLOADS + LARGER_THAN_MEMORY}
 
 
 # --- units and metrics -----------------------------------------------------------------------------------------------
@@ -98,6 +115,7 @@ UNITS = {
     "bytes/entry": Unit("B/entry", 1, False),
     "bytes": Unit("MiB", MIB, False),
     "reads": Unit("reads", 1, False),
+    "faults": Unit("faults", 1, False),
 }
 
 PLAIN_METRICS = ("rate", "time")  # what a workload is about; needs no name of its own
@@ -115,6 +133,10 @@ METRIC_TITLES = {
     "missed": "reads that missed a key that is there",
     "alone": "a write without it",
     "meanwhile": "a write meanwhile",
+    "processor": "processor time",
+    "resident": "most that was resident",
+    "charged": "most that was charged, page cache and all",
+    "major faults": "faults that waited for the disk",
 }
 
 

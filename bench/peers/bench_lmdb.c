@@ -61,7 +61,7 @@ static void *open_store(const bench_plan *plan)
     lmdb_store *store = bench_allocate(1, sizeof *store);
     store->path = strdup(plan->path);
     store->map_bytes = spare + growth * (plan->bytes + plan->entries * bytes_per_key);
-    store->flags = MDB_NOTLS;
+    store->flags = MDB_NOTLS | (plan->access == BENCH_ACCESS_AT_RANDOM ? MDB_NORDAHEAD : 0);
     if (plan->sync == BENCH_SYNC_NONE)
         store->flags |= MDB_WRITEMAP | MDB_NOSYNC;
     open_environment(store, plan->path);

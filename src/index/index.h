@@ -58,6 +58,10 @@ sdi_index_hit sdi_index_find(const sdi_index *index, uint64_t hash);
 /* hits[i] for hashes[i]: the same with the cache misses of many keys overlapped. */
 void sdi_index_find_batch(const sdi_index *index, const uint64_t *hashes, size_t count, sdi_index_hit *hits);
 
+/* Up to `capacity` offsets that are in the index, in no order, some perhaps twice: of keys from all over the file. None
+ * when there is nothing in it, or little and it was not come upon. */
+size_t sdi_index_sample(const sdi_index *index, uint64_t *offsets, size_t capacity);
+
 /* --- the writer -------------------------------------------------------------------------------------------------- */
 
 /* Sees to it that no lookup of these keys is answered with SDI_INDEX_UNKNOWN: ERROR_NO_MEMORY when it cannot. */

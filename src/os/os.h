@@ -116,6 +116,9 @@ struct sdi_os {
     /* Bytes that this process may still write to the file system the file is on. */
     simdrive_status (*space)(const sdi_os *os, sdi_file *file, uint64_t *available);
     simdrive_status (*sync)(const sdi_os *os, sdi_file *file); /* data, and size where needed, to the medium */
+    /* Begins to write a range to the medium, and does not wait for the end: a hint, so that a sync that follows has
+     * less to do. What goes wrong is told by that sync. */
+    void (*begin_write_back)(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
     /* In-kernel or shared-extent copy of bytes between files; ERROR_UNSUPPORTED when the caller must copy itself.
      * `copied` may be less than `size`. */
     simdrive_status (*copy_range)(const sdi_os *os, sdi_file *from, uint64_t from_offset, sdi_file *to,
@@ -161,7 +164,9 @@ struct sdi_os {
      * early. */
     void (*watch_wait)(const sdi_os *os, sdi_watch *watch, uint32_t timeout_ms);
     void (*watch_end)(const sdi_os *os, sdi_watch *watch);
-    void (*advise)(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
+    /* A hint about bytes of a map. True when the advice was to fetch them, and some were not in memory; false where
+     * nobody knows. */
+    bool (*advise)(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
 };
 
 const sdi_os *sdi_os_native(void);

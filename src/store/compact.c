@@ -32,6 +32,10 @@
  *    When no more than a slice is left, it is synced once more. The turns that copy those I bytes copy 2 I at most, by
  * the half above. So when next no more than a slice is left, little more than 2 I is not synced: that turn is the last.
  *
+ * What is written outside of turns begins its way to the disk at once, so that the syncs have less to wait for, and
+ * pages that wait to be written do not pile up where memory is short. The old file is read ahead of the copy, and let
+ * go of behind it as soon as some of it had to be fetched from the disk: its map goes in the end anyway.
+ *
  * How long a turn is. A slice, or as much over it as the entry at its end is long (a writer of such an entry keeps the
  * others waiting as long); in the last turn, a sync of what was written while a sync ran, and a rename.
  */
@@ -49,6 +53,8 @@ enum {
     SLICE = 4 << 20,            /* copied while writers wait, at least */
     BETWEEN_SLICES = 512 << 10, /* copied while they do not */
     SYNC_EVERY = 32 << 20,      /* bytes copied in turns, at least: E above */
+    WRITE_BACK_STEP = 8 << 20,  /* bytes that begin their way to the disk together */
+    READ_STEP = 4 << 20,        /* of the old file, asked for together */
     SPARE_SPACE = 16 << 20      /* of the disk, left for others when the room is checked */
 };
 
@@ -60,6 +66,14 @@ typedef struct entry_list {
     uint64_t *ends;
     size_t count, capacity;
 } entry_list;
+
+/* What step 2 has found: the entries, what they take in a file of their own, the old file's tail then, and whether some
+ * of it was not in memory. */
+typedef struct collection {
+    entry_list kept;
+    uint64_t new_size, tail;
+    bool cold;
+} collection;
 
 static simdrive_status list_add(entry_list *list, uint64_t end) {
     if (list->count == list->capacity) {
@@ -135,6 +149,11 @@ simdrive_status simdrive_estimate_compaction(simdrive_store *store, uint64_t *sa
 
 /* --- copying (step 3) -------------------------------------------------------------------------------------------- */
 
+/* A part of the old file that was asked for ahead of the copy. */
+typedef struct read_window {
+    uint64_t from, to;
+} read_window;
+
 typedef struct copy_job {
     simdrive_store *store;
     sdi_generation *from, *to;
@@ -145,6 +164,9 @@ typedef struct copy_job {
     uint64_t offset; /* where the buffer's first byte goes */
     uint64_t tail;   /* of the new file */
     uint64_t synced; /* its tail at the last sync */
+    uint64_t written_back; /* up to here it is on its way to the disk */
+    read_window inside, asked; /* the window that the copy is in, and the one above it */
+    bool cold; /* some of it was not in memory; that windows are now may be the system's reading ahead */
     uint64_t came_in; /* the old file's bytes while that sync ran: I above */
     uint64_t kept_out_until; /* tail of the old file when writers had the place again, and what came in by syncs */
     uint64_t reported, expected;
@@ -173,6 +195,15 @@ static simdrive_status step(copy_job *copier) {
     return report_progress(copier);
 }
 
+/* Not while writers wait: the system may take its time over it. */
+static void begin_write_back(copy_job *copier) {
+    const sdi_os *os = copier->store->os;
+    uint64_t size = copier->offset - copier->written_back;
+    if (size < WRITE_BACK_STEP || copier->in_turn) return;
+    os->begin_write_back(os, copier->to->file, copier->written_back, size);
+    copier->written_back = copier->offset;
+}
+
 static simdrive_status copier_flush(copy_job *copier, const uint8_t *more, size_t more_size) {
     const sdi_os *os = copier->store->os;
     simdrive_bytes pieces[2] = {{copier->buffer, copier->used}, {more, more_size}};
@@ -182,6 +213,7 @@ static simdrive_status copier_flush(copy_job *copier, const uint8_t *more, size_
         os->write_pieces_at(os, copier->to->file, copier->offset, pieces, more_size > 0 ? 2 : 1);
     copier->offset += size;
     copier->used = 0;
+    if (status == SIMDRIVE_OK) begin_write_back(copier);
     return status;
 }
 
@@ -220,14 +252,19 @@ static simdrive_status check_other_kind(copy_job *copier, const uint8_t *file, c
     return crc == record->checksum ? SIMDRIVE_OK : SIMDRIVE_ERROR_CORRUPT;
 }
 
-/* From where it is, in pieces, so that nobody waits long who looks on or wants it to stop. */
+/* From where it is, in pieces, so that nobody waits long who looks on or wants it to stop. What is longer than a window
+ * of the copy is read ahead and let go of here. */
 static simdrive_status copy_large_payload(copy_job *copier, const uint8_t *file, const sdi_record *record,
                                           uint32_t *crc) {
+    const sdi_os *os = copier->store->os;
     simdrive_status status = SIMDRIVE_OK;
     for (uint64_t at = record->start; at < record->end && status == SIMDRIVE_OK; at += PIECE) {
         size_t size = record->end - at < PIECE ? (size_t)(record->end - at) : PIECE;
+        bool large = size > READ_STEP;
+        if (large && os->advise(os, file + at, size, SDI_ADVICE_WILL_NEED)) copier->cold = true;
         *crc = sdi_crc(copier->store->checksum, *crc, file + at, size);
         status = copier_flush(copier, file + at, size);
+        if (large && copier->cold) os->advise(os, file + at, size, SDI_ADVICE_DONT_NEED);
         if (status == SIMDRIVE_OK) status = step(copier);
     }
     return status;
@@ -276,12 +313,29 @@ static simdrive_status copy_entry(copy_job *copier, const uint8_t *file, uint64_
     return status == SIMDRIVE_OK ? step(copier) : status;
 }
 
+/* Before the entry at `end` is copied; `last` is the tail of the last one that will be. The window above the one that
+ * the copy comes into is asked for, unless entries are so far apart that it would be in vain. */
+static void read_ahead(copy_job *copier, const uint8_t *file, uint64_t end, uint64_t last) {
+    const sdi_os *os = copier->store->os;
+    if (end < copier->asked.from) return;
+    if (copier->cold)
+        os->advise(os, file + copier->inside.from, copier->inside.to - copier->inside.from, SDI_ADVICE_DONT_NEED);
+    copier->inside = copier->asked;
+    uint64_t from = end < copier->asked.to + READ_STEP ? copier->asked.to : end;
+    uint64_t to = last - from < READ_STEP ? last : from + READ_STEP;
+    copier->asked = (read_window){from, to};
+    if (from < to && os->advise(os, file + from, to - from, SDI_ADVICE_WILL_NEED)) copier->cold = true;
+}
+
 /* Copies entries, and leaves nothing in the buffers. */
 static simdrive_status copy_kept(copy_job *copier, const entry_list *kept) {
     const uint8_t *file = sdi_base(copier->from);
     simdrive_status status = SIMDRIVE_OK;
-    for (size_t i = 0; i < kept->count && status == SIMDRIVE_OK; i++)
+    uint64_t last = kept->count > 0 ? kept->ends[kept->count - 1] + SDI_METADATA_SIZE : 0;
+    for (size_t i = 0; i < kept->count && status == SIMDRIVE_OK; i++) {
+        read_ahead(copier, file, kept->ends[i], last);
         status = copy_entry(copier, file, kept->ends[i]);
+    }
     return status == SIMDRIVE_OK ? copier_index(copier) : status;
 }
 
@@ -508,9 +562,8 @@ static simdrive_status copy_and_swap(copy_job *copier, const entry_list *kept, u
     return make_name_durable(store, copier->tail);
 }
 
-/* `tail` is the old file's at the time of the collection. */
-static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, const entry_list *kept, uint64_t new_size,
-                               uint64_t tail, const simdrive_work_options *options, uint64_t *saved) {
+static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, const collection *found,
+                               const simdrive_work_options *options, uint64_t *saved) {
     char *temporary = sdi_temporary_path(store, TEMPORARY_INFIX);
     copy_job *copier = calloc(1, sizeof *copier);
     sdi_generation *to = temporary && copier ? sdi_generation_create(store) : NULL;
@@ -521,10 +574,11 @@ static simdrive_status rewrite(simdrive_store *store, sdi_generation *from, cons
         copier->to = to;
         copier->temporary = temporary;
         copier->options = options;
-        copier->expected = new_size;
-        copier->known = copier->reached = tail;
-        atomic_store_explicit(&store->stats.compaction_total, new_size, memory_order_relaxed);
-        status = copy_and_swap(copier, kept, saved);
+        copier->cold = found->cold;
+        copier->expected = found->new_size;
+        copier->known = copier->reached = found->tail;
+        atomic_store_explicit(&store->stats.compaction_total, found->new_size, memory_order_relaxed);
+        status = copy_and_swap(copier, &found->kept, saved);
     }
     if (copier) {
         free(copier->added.ends);
@@ -545,24 +599,24 @@ static simdrive_status check_space(simdrive_store *store, const sdi_generation *
 
 simdrive_status sdi_compact_run(simdrive_store *store, const simdrive_work_options *options, uint64_t *saved) {
     sdi_snapshot *snapshot = NULL;
-    entry_list kept = {0};
-    uint64_t new_size = 0;
+    collection found = {.new_size = 0};
     sdi_remove_temporaries(store, TEMPORARY_INFIX);
     simdrive_status status = sdi_snapshot_begin(store, SDI_WALK_TO_LINK, &snapshot);
     if (status != SIMDRIVE_OK) return status;
     sdi_pin *pin = sdi_snapshot_pin(snapshot);
-    uint64_t tail = sdi_snapshot_tail(snapshot);
-    status = collect(snapshot, &store->compaction.cancelled, &kept, &new_size);
+    found.tail = sdi_snapshot_tail(snapshot);
+    status = collect(snapshot, &store->compaction.cancelled, &found.kept, &found.new_size);
+    found.cold = sdi_snapshot_was_cold(snapshot);
     /* The pin is kept, the snapshot is not: the writer takes notes for it, more with each key that he replaces. */
     sdi_pin_again(pin, 1);
     sdi_snapshot_end(snapshot);
-    if (status == SIMDRIVE_OK && new_size < tail) {
+    if (status == SIMDRIVE_OK && found.new_size < found.tail) {
         /* Only a compaction replaces the current generation, and this is the only one. */
         status = check_names(store, pin->generation);
-        if (status == SIMDRIVE_OK) status = check_space(store, pin->generation, new_size);
-        if (status == SIMDRIVE_OK) status = rewrite(store, pin->generation, &kept, new_size, tail, options, saved);
+        if (status == SIMDRIVE_OK) status = check_space(store, pin->generation, found.new_size);
+        if (status == SIMDRIVE_OK) status = rewrite(store, pin->generation, &found, options, saved);
     }
     sdi_unpin(pin, 1);
-    free(kept.ends);
+    free(found.kept.ends);
     return status;
 }

@@ -34,6 +34,7 @@ simdrive_status simdrive_history_begin_hash(simdrive_store *store, uint64_t key_
     const sdi_generation *generation = history->pin->generation;
     uint64_t tail = sdi_tail(generation); /* before the map: that of a later moment covers it */
     sdi_walk_begin(&history->walk, sdi_base(generation), &generation->damage, tail);
+    if (generation->file) sdi_walk_read_ahead(&history->walk, store->os, SDI_WALK_TO_LINK);
     find_next(history);
     if (!history->has_next) {
         simdrive_status status = history->walk.broken ? SIMDRIVE_ERROR_CORRUPT : SIMDRIVE_NOT_FOUND;

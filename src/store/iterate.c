@@ -6,7 +6,8 @@
 
 enum {
     ITERATOR_CHUNK = 128, /* records that are walked over, and looked up in the index, together */
-    VISIT_CHUNK = 512,   /* records that a thread takes at once */
+    VISIT_CHUNK = 128,   /* records that a thread takes at once */
+    PIECES_PER_THREAD = 16, /* of a visit: the last ones end at about the same time */
     VISIT_THREADS_MAX = 256
 };
 
@@ -99,19 +100,48 @@ void simdrive_iterator_close(simdrive_iterator *iterator) {
     free(iterator);
 }
 
-/* --- visit ------------------------------------------------------------------------------------------------------- */
+/* --- visit --------------------------------------------------------------------------------------------------------
+ *
+ * The walk is cut into pieces, several for each thread (sdi_snapshot_split). A thread takes a chunk of records from its
+ * piece, sorts out the stale ones, shows the rest, and takes the next chunk. When its piece is at its end it takes one
+ * that nobody has begun, and when there is none, it helps: it takes chunks of pieces whose threads are busy showing
+ * theirs. So all work to the end, however unlike the pieces are, and whatever time the visitor takes over an entry; a
+ * large entry holds up nobody but who is at it.
+ *
+ * Invariants
+ *   V1  A piece's walk is used by the thread that has set its `walked`, until it clears that. Chunks are so short that
+ *       what they are made of stays in the processor's nearest cache; so taking one takes no lock and writes to nothing
+ *       that belongs to another thread, unless that helps.
+ *   V2  A thread goes when every piece is at its end, or the visit was stopped. It sleeps when all the pieces that are
+ *       not at their end are being walked over, as on a cold file.
+ *   V3  Nobody sleeps for good: who is about to counts himself in `waiting`, and then looks at all pieces once more;
+ *       who gives a piece back clears `walked`, and then looks at `waiting`. All four are in one order, so one of the
+ *       two sees the other. To wake him takes the mutex, which he has from the counting until he sleeps.
+ */
+
+typedef struct visit_piece {
+    _Alignas(128) sdi_walk walk; /* apart from its neighbours */
+    _Atomic bool walked, ended;
+    _Atomic uint64_t left; /* bytes, more or less */
+} visit_piece;
 
 typedef struct visit_job {
     sdi_snapshot *snapshot;
     simdrive_visitor visitor;
     void *user;
-    _Atomic bool walking; /* by one thread at a time, a chunk ahead */
     _Atomic int status;
+    visit_piece *pieces;
+    size_t count;
+    _Atomic size_t next; /* piece that nobody has begun */
+    _Atomic unsigned waiting;
+    sdi_mutex mutex;
+    sdi_condition given_back;
 } visit_job;
 
 typedef struct visit_thread {
     visit_job *visit;
     unsigned number;
+    visit_piece *piece; /* that it took its last chunk from, or NULL */
     sdi_thread thread;
 } visit_thread;
 
@@ -119,6 +149,10 @@ typedef struct visit_thread {
 static void stop_visit(visit_job *visit, simdrive_status status) {
     int expected = SIMDRIVE_OK;
     atomic_compare_exchange_strong(&visit->status, &expected, (int)status);
+}
+
+static bool is_stopped(visit_job *visit) {
+    return atomic_load_explicit(&visit->status, memory_order_relaxed) != SIMDRIVE_OK;
 }
 
 static simdrive_status visit_records(visit_job *visit, unsigned thread, const sdi_record *records, size_t count) {
@@ -135,27 +169,127 @@ static simdrive_status visit_records(visit_job *visit, unsigned thread, const sd
     return SIMDRIVE_OK;
 }
 
-/* The walk over a chunk takes less time than to be sent to sleep and woken: who finds another thread at it looks again
- * until it is his turn. */
-static simdrive_status take_chunk(visit_job *visit, sdi_record *records, size_t *count) {
-    while (atomic_exchange_explicit(&visit->walking, true, memory_order_acquire)) sdi_thread_yield();
-    simdrive_status status = sdi_snapshot_walk(visit->snapshot, records, VISIT_CHUNK, count);
-    atomic_store_explicit(&visit->walking, false, memory_order_release);
-    return status;
+/* False when it is at its end, or somebody is at it. */
+static bool take(visit_piece *piece) {
+    if (atomic_load(&piece->ended) || atomic_load(&piece->walked)) return false;
+    if (atomic_exchange(&piece->walked, true)) return false;
+    if (!atomic_load(&piece->ended)) return true;
+    atomic_store(&piece->walked, false);
+    return false;
+}
+
+/* Of the pieces that nobody walks over at the moment, the one with most left; `*any`: one is not at its end. */
+static visit_piece *most_left(visit_job *visit, bool *any) {
+    visit_piece *most = NULL;
+    uint64_t of_most = 0;
+    *any = false;
+    for (size_t i = 0; i < visit->count; i++) {
+        visit_piece *piece = &visit->pieces[i];
+        uint64_t left = atomic_load_explicit(&piece->left, memory_order_relaxed);
+        if (atomic_load(&piece->ended)) continue;
+        *any = true;
+        if (atomic_load(&piece->walked) || (most && left <= of_most)) continue;
+        most = piece;
+        of_most = left;
+    }
+    return most;
+}
+
+/* Takes a piece that another thread has begun, and waits for one. NULL when there is none and never will be. */
+static visit_piece *help(visit_job *visit) {
+    visit_piece *piece = NULL;
+    bool any = true;
+    sdi_mutex_lock(&visit->mutex);
+    atomic_fetch_add(&visit->waiting, 1);
+    while (any && !is_stopped(visit)) {
+        piece = most_left(visit, &any);
+        if (piece && take(piece)) break;
+        if (!piece && any) sdi_condition_wait(&visit->given_back, &visit->mutex);
+        piece = NULL;
+    }
+    atomic_fetch_sub(&visit->waiting, 1);
+    sdi_mutex_unlock(&visit->mutex);
+    return piece;
+}
+
+static visit_piece *take_piece(visit_job *visit, visit_piece *own) {
+    if (own && take(own)) return own;
+    for (;;) {
+        if (atomic_load(&visit->next) >= visit->count) return help(visit);
+        size_t next = atomic_fetch_add(&visit->next, 1);
+        if (next < visit->count && take(&visit->pieces[next])) return &visit->pieces[next];
+    }
+}
+
+static void give_back(visit_job *visit, visit_piece *piece, bool ended) {
+    atomic_store_explicit(&piece->left, piece->walk.position - piece->walk.floor, memory_order_relaxed);
+    if (ended) atomic_store(&piece->ended, true);
+    atomic_store(&piece->walked, false);
+    if (atomic_load(&visit->waiting) == 0) return;
+    sdi_mutex_lock(&visit->mutex);
+    sdi_condition_wake_all(&visit->given_back);
+    sdi_mutex_unlock(&visit->mutex);
+}
+
+/* False at the end of the visit. */
+static bool take_chunk(visit_thread *self, sdi_record *records, size_t *count) {
+    visit_job *visit = self->visit;
+    do {
+        visit_piece *piece = self->piece = take_piece(visit, self->piece);
+        if (!piece) return false;
+        *count = sdi_walk_block(&piece->walk, records, VISIT_CHUNK);
+        if (*count == 0 && piece->walk.broken) stop_visit(visit, SIMDRIVE_ERROR_CORRUPT);
+        give_back(visit, piece, *count == 0);
+    } while (*count == 0);
+    return true;
 }
 
 static void visit_run(void *user) {
     visit_thread *self = user;
     visit_job *visit = self->visit;
     sdi_record records[VISIT_CHUNK];
-    while (atomic_load_explicit(&visit->status, memory_order_relaxed) == SIMDRIVE_OK) {
-        size_t count;
-        simdrive_status status = take_chunk(visit, records, &count);
-        if (status == SIMDRIVE_OK && count == 0) return;
-        if (status == SIMDRIVE_OK) status = sdi_snapshot_select(visit->snapshot, records, &count);
+    size_t count;
+    while (!is_stopped(visit) && take_chunk(self, records, &count)) {
+        prefetch_payloads(sdi_snapshot_base(visit->snapshot), records, count);
+        simdrive_status status = sdi_snapshot_select(visit->snapshot, records, &count);
         if (status == SIMDRIVE_OK) status = visit_records(visit, self->number, records, count);
         if (status != SIMDRIVE_OK) stop_visit(visit, status);
     }
+}
+
+/* Cuts the walk into pieces for so many threads. */
+static simdrive_status cut_into_pieces(visit_job *visit, unsigned threads) {
+    size_t most = threads > 1 ? (size_t)threads * PIECES_PER_THREAD : 1;
+    sdi_walk *walks = malloc(most * sizeof *walks);
+    uint64_t *samples = malloc(most * SDI_SPLIT_SAMPLES * sizeof *samples);
+    visit->pieces = aligned_alloc(_Alignof(visit_piece), most * sizeof *visit->pieces);
+    bool made = walks && samples && visit->pieces;
+    if (made) visit->count = sdi_snapshot_split(visit->snapshot, samples, walks, most);
+    for (size_t i = 0; i < visit->count; i++) {
+        visit_piece *piece = &visit->pieces[i];
+        piece->walk = walks[i];
+        atomic_init(&piece->walked, false);
+        atomic_init(&piece->ended, false);
+        atomic_init(&piece->left, walks[i].position - walks[i].floor);
+    }
+    free(samples);
+    free(walks);
+    return made ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
+}
+
+/* With helpers, as far as they can be had: fewer threads do the same work. */
+static simdrive_status visit_in_threads(visit_job *visit, unsigned threads) {
+    visit_thread *all = calloc(threads, sizeof *all);
+    if (!all) return SIMDRIVE_ERROR_NO_MEMORY;
+    unsigned started = 1;
+    for (unsigned i = 0; i < threads; i++) all[i] = (visit_thread){.visit = visit, .number = i};
+    while (started < threads &&
+           sdi_thread_start(&all[started].thread, visit_run, &all[started]) == SIMDRIVE_OK)
+        started++;
+    visit_run(&all[0]);
+    for (unsigned i = 1; i < started; i++) sdi_thread_join(&all[i].thread);
+    free(all);
+    return (simdrive_status)atomic_load(&visit->status);
 }
 
 simdrive_status simdrive_visit(simdrive_store *store, unsigned threads, simdrive_visitor visitor, void *user) {
@@ -164,25 +298,19 @@ simdrive_status simdrive_visit(simdrive_store *store, unsigned threads, simdrive
     if (threads == 0) threads = sdi_processor_count();
     if (threads > VISIT_THREADS_MAX) threads = VISIT_THREADS_MAX;
     atomic_init(&visit.status, SIMDRIVE_OK);
-    atomic_init(&visit.walking, false);
-    simdrive_status status = sdi_snapshot_begin(store, SDI_WALK_TO_READ, &visit.snapshot);
+    atomic_init(&visit.next, 0);
+    atomic_init(&visit.waiting, 0);
+    simdrive_status status = sdi_mutex_init(&visit.mutex);
     if (status != SIMDRIVE_OK) return status;
-    visit_thread *helpers = calloc(threads, sizeof *helpers);
-    status = helpers ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
-    if (status != SIMDRIVE_OK) goto out;
-    unsigned started = 1;
-    for (; started < threads; started++) {
-        helpers[started].visit = &visit;
-        helpers[started].number = started;
-        /* Fewer threads than asked for do the same work. */
-        if (sdi_thread_start(&helpers[started].thread, visit_run, &helpers[started]) != SIMDRIVE_OK) break;
-    }
-    helpers[0].visit = &visit;
-    visit_run(&helpers[0]);
-    for (unsigned i = 1; i < started; i++) sdi_thread_join(&helpers[i].thread);
-    status = (simdrive_status)atomic_load(&visit.status);
-out:
-    free(helpers);
+    status = sdi_condition_init(&visit.given_back);
+    if (status != SIMDRIVE_OK) goto no_condition;
+    status = sdi_snapshot_begin(store, SDI_WALK_TO_READ, &visit.snapshot);
+    if (status == SIMDRIVE_OK) status = cut_into_pieces(&visit, threads);
+    if (status == SIMDRIVE_OK) status = visit_in_threads(&visit, threads);
+    free(visit.pieces);
     sdi_snapshot_end(visit.snapshot);
+    sdi_condition_destroy(&visit.given_back);
+no_condition:
+    sdi_mutex_destroy(&visit.mutex);
     return status;
 }

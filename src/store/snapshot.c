@@ -151,6 +151,43 @@ static bool was_all_live(const sdi_generation *generation) {
            atomic_load_explicit(&counters->tombstones, memory_order_relaxed) == 0;
 }
 
+static int descending(const void *a, const void *b) {
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left < right) - (left > right);
+}
+
+/* An entry that the index leads to, below the snapshot's tail, is one of its chain. So the tail of each is where a walk
+ * may begin, and where the one above it ends. An index that was made up would be found out there: that walk would not
+ * arrive at that tail. */
+static size_t cut_at_samples(const sdi_walk *whole, const uint64_t *ends, size_t count, sdi_walk *pieces,
+                             size_t capacity) {
+    size_t made = 1;
+    pieces[0] = *whole;
+    for (size_t i = 1; i < capacity; i++) {
+        uint64_t tail = ends[i * count / capacity] + SDI_METADATA_SIZE;
+        if (tail >= pieces[made - 1].position) continue;
+        sdi_walk_end_at(&pieces[made - 1], tail);
+        sdi_walk_begin(&pieces[made], whole->file, whole->damage, tail);
+        if (whole->os) sdi_walk_read_ahead(&pieces[made], whole->os, whole->purpose);
+        made++;
+    }
+    return made;
+}
+
+size_t sdi_snapshot_split(const sdi_snapshot *snapshot, uint64_t *samples, sdi_walk *pieces, size_t capacity) {
+    const sdi_index *index = snapshot->pin->generation->index;
+    size_t count = 0, found = 0;
+    pieces[0] = snapshot->walk;
+    if (capacity == 1 || snapshot->walk.damage->run_count > 0) return 1;
+    found = sdi_index_sample(index, samples, capacity * SDI_SPLIT_SAMPLES);
+    for (size_t i = 0; i < found; i++) {
+        if (samples[i] + SDI_METADATA_SIZE < snapshot->tail) samples[count++] = samples[i];
+    }
+    if (count == 0) return 1;
+    qsort(samples, count, sizeof *samples, descending);
+    return cut_at_samples(&snapshot->walk, samples, count, pieces, capacity);
+}
+
 simdrive_status sdi_snapshot_begin(simdrive_store *store, sdi_walk_purpose purpose, sdi_snapshot **out) {
     sdi_snapshot *snapshot = malloc(sizeof *snapshot);
     *out = NULL;
@@ -185,6 +222,10 @@ const uint8_t *sdi_snapshot_base(const sdi_snapshot *snapshot) {
 
 uint64_t sdi_snapshot_tail(const sdi_snapshot *snapshot) {
     return snapshot->tail;
+}
+
+bool sdi_snapshot_was_cold(const sdi_snapshot *snapshot) {
+    return snapshot->walk.cold;
 }
 
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count) {

@@ -568,26 +568,37 @@ typedef enum sdi_walk_purpose {
     SDI_WALK_TO_OPEN  /* the same, through a map that nobody has used yet */
 } sdi_walk_purpose;
 
+/* A part of the file that is read ahead together. */
+typedef struct sdi_stretch {
+    uint64_t bottom;
+    bool fetched; /* it was not in memory */
+} sdi_stretch;
+
 /* Walks entries newest to oldest, over all runs, from `tail` on, which is the end of one of them. */
 typedef struct sdi_walk {
     const uint8_t *file;
     const sdi_damage_map *damage;
     uint64_t position; /* tail of the next record to give out */
+    uint64_t floor;    /* tail of the first record that is not given out any more; 0 where there are runs */
     size_t run;
     bool broken; /* a link did not hold where it should */
 
     const sdi_os *os; /* to read ahead with; NULL: not at all. What follows is for that, and means nothing else */
     sdi_walk_purpose purpose;
-    uint64_t stretch;        /* how long the next one is */
-    uint64_t stretch_bottom; /* of the one that the walk is in; 0 when nothing is read ahead */
-    uint64_t asked_bottom;   /* what lies above was asked for */
-    uint64_t entry_size;     /* of the last one met, padding and all */
+    bool cold;            /* it has come to something that was not in memory */
+    uint64_t above;       /* all above was let go of, or was there before */
+    sdi_stretch inside;   /* that the walk is in */
+    sdi_stretch asked;    /* below that, and asked for */
+    uint64_t next_size;   /* how long the next one is */
+    uint64_t entry_size;  /* of the last one met, padding and all */
 } sdi_walk;
 
 void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *damage, uint64_t tail);
+/* Ends the walk at `floor`, the tail of an entry of the same chain. Not where there are runs. */
+void sdi_walk_end_at(sdi_walk *walk, uint64_t floor);
 /* From here on, reads ahead of the walk. `file` is a map. */
 void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, sdi_walk_purpose purpose);
-/* Up to `capacity` records, fewer at the end only. */
+/* Up to `capacity` records; 0 at the end only. */
 size_t sdi_walk_block(sdi_walk *walk, sdi_record *records, size_t capacity);
 /* False at the end. */
 bool sdi_walk_next(sdi_walk *walk, sdi_record *record);
@@ -613,15 +624,23 @@ void sdi_snapshot_end(sdi_snapshot *snapshot);
 sdi_pin *sdi_snapshot_pin(const sdi_snapshot *snapshot);
 const uint8_t *sdi_snapshot_base(const sdi_snapshot *snapshot);
 uint64_t sdi_snapshot_tail(const sdi_snapshot *snapshot);
+/* Whether its walk has come to something that was not in memory. */
+bool sdi_snapshot_was_cold(const sdi_snapshot *snapshot);
 
 /* Up to `capacity` records; `count` 0 at the end. Corrupt ones are given out too (sdi_is_corrupt). ERROR_NO_MEMORY;
  * ERROR_CORRUPT when a link does not hold any more. */
 simdrive_status sdi_snapshot_next(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
 
-/* The two halves of it, for several threads: raw records in order (under the caller's lock), and which of them are live
- * (by any thread; `records` is thinned out in place). */
+/* The two halves of it: raw records in order, and which of them are live (by any thread; `records` is thinned out in
+ * place). */
 simdrive_status sdi_snapshot_walk(sdi_snapshot *snapshot, sdi_record *records, size_t capacity, size_t *count);
 simdrive_status sdi_snapshot_select(const sdi_snapshot *snapshot, sdi_record *records, size_t *count);
+
+/* The walk cut into pieces, newest first, with about as many live entries in each: up to `capacity`, at least 1. Each
+ * is walked by one thread at a time, different ones by different threads. `samples` has room for SDI_SPLIT_SAMPLES
+ * offsets for each. */
+enum { SDI_SPLIT_SAMPLES = 8 };
+size_t sdi_snapshot_split(const sdi_snapshot *snapshot, uint64_t *samples, sdi_walk *pieces, size_t capacity);
 
 /* --- reclaim.c --------------------------------------------------------------------------------------------------- */
 

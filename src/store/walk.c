@@ -9,8 +9,13 @@
  *   Pages.  The walk goes down, and systems read ahead upwards. So the stretch below the one that the walk is in is
  *           asked for, to be read while this one is walked. Stretches begin short, for many a walk ends soon, and
  *           double. Of entries so large that most pages hold no metadata, the pages are asked for only when payloads
- *           are wanted. Through a map that nobody has used yet, small entries' pages are going to be touched all: they
- *           are mapped with one call for a stretch, which costs less than the faults.
+ *           are wanted. Through a map that nobody has used yet, small entries' pages are going to be touched all: when
+ *           they are in memory, they are mapped with one call for a stretch, which costs less than the faults.
+ *
+ * What had to be fetched from the disk was used by nobody before, and is let go of when the walk has left it: so a walk
+ * over a file larger than memory does not fill the process with it. Stretches that were in memory stay as they are. A
+ * block of records ends where a stretch does: whoever asks for the next one is done with those of the stretch. (Should
+ * he hold on to one, or another thread be at it, its pages are mapped again from the page cache.)
  */
 #include "store/store.h"
 
@@ -25,35 +30,50 @@ void sdi_walk_begin(sdi_walk *walk, const uint8_t *file, const sdi_damage_map *d
     walk->file = file;
     walk->damage = damage;
     walk->position = tail;
+    walk->floor = 0;
     walk->run = 0;
     while (walk->run + 1 < damage->run_count && tail <= damage->runs[walk->run].bottom) walk->run++;
     walk->broken = false;
     walk->os = NULL;
-    walk->stretch_bottom = 0;
+    walk->cold = false;
+}
+
+void sdi_walk_end_at(sdi_walk *walk, uint64_t floor) {
+    walk->floor = floor;
 }
 
 void sdi_walk_read_ahead(sdi_walk *walk, const sdi_os *os, sdi_walk_purpose purpose) {
     walk->os = os;
     walk->purpose = purpose;
     walk->entry_size = 0;
-    walk->stretch_bottom = walk->position;
-    walk->asked_bottom = walk->position;
-    walk->stretch = FIRST_STRETCH;
+    walk->above = walk->position;
+    walk->inside = walk->asked = (sdi_stretch){.bottom = walk->position};
+    walk->next_size = FIRST_STRETCH;
 }
 
-/* The walk has come to the bottom of its stretch. What lies below was asked for when it entered that; asks for more,
- * below that again. A walk that is at the end of what was asked for, as at its beginning, asks twice. */
+/* The walk has come to the bottom of its stretch, and lets go of it. */
+static void leave_stretch(sdi_walk *walk) {
+    uint64_t bottom = walk->position;
+    if (walk->inside.fetched && bottom < walk->above)
+        walk->os->advise(walk->os, walk->file + bottom, walk->above - bottom, SDI_ADVICE_DONT_NEED);
+    walk->above = bottom;
+}
+
+/* What lies below was asked for when the walk entered the stretch that it has left; asks for more, below that again. A
+ * walk that is at the end of what was asked for, as at its beginning, asks twice. */
 static void enter_stretch(sdi_walk *walk) {
-    uint64_t top = walk->asked_bottom < walk->position ? walk->asked_bottom : walk->position;
-    uint64_t bottom = top > walk->stretch ? top - walk->stretch : 0;
+    uint64_t top = walk->asked.bottom < walk->position ? walk->asked.bottom : walk->position;
+    uint64_t bottom = top > walk->floor + walk->next_size ? top - walk->next_size : walk->floor;
     bool dense = walk->entry_size < LARGE_ENTRY;
-    if (walk->purpose == SDI_WALK_TO_OPEN && dense && top < walk->position)
+    leave_stretch(walk);
+    if (walk->purpose == SDI_WALK_TO_OPEN && dense && top < walk->position && !walk->asked.fetched)
         walk->os->advise(walk->os, walk->file + top, walk->position - top, SDI_ADVICE_NEED_NOW);
-    walk->stretch_bottom = top;
-    walk->asked_bottom = bottom;
-    if (walk->stretch < LONGEST_STRETCH) walk->stretch *= 2;
+    walk->inside = (sdi_stretch){top, walk->asked.fetched};
+    walk->asked = (sdi_stretch){bottom, false};
+    if (walk->next_size < LONGEST_STRETCH) walk->next_size *= 2;
     if (bottom < top && (walk->purpose == SDI_WALK_TO_READ || dense))
-        walk->os->advise(walk->os, walk->file + bottom, top - bottom, SDI_ADVICE_WILL_NEED);
+        walk->asked.fetched = walk->os->advise(walk->os, walk->file + bottom, top - bottom, SDI_ADVICE_WILL_NEED);
+    walk->cold |= walk->asked.fetched;
 }
 
 /* Asks for the lines in which the next entries' metadata will be, when they are like the last one. */
@@ -117,13 +137,17 @@ static size_t next_in_chain(sdi_walk *walk, uint64_t floor, sdi_record *records,
 
 static size_t chain_block(sdi_walk *walk, sdi_record *records, size_t capacity) {
     size_t count = 0;
-    while (count < capacity && walk->position >= SDI_ENTRY_MIN && !walk->broken) {
-        if (walk->os && walk->position <= walk->stretch_bottom) enter_stretch(walk);
-        size_t more = next_in_chain(walk, walk->stretch_bottom, records + count, capacity - count);
+    while (count < capacity && walk->position >= SDI_ENTRY_MIN && walk->position > walk->floor && !walk->broken) {
+        bool at_bottom = walk->os && walk->position <= walk->inside.bottom;
+        if (at_bottom && count > 0) break;
+        if (at_bottom) enter_stretch(walk);
+        uint64_t bottom = walk->os && walk->inside.bottom > walk->floor ? walk->inside.bottom : walk->floor;
+        size_t more = next_in_chain(walk, bottom, records + count, capacity - count);
         count += more;
         if (more > 0) walk->entry_size = sdi_record_tail(&records[count - 1]) - records[count - 1].prev;
     }
     if (walk->position > 0 && walk->position < SDI_ENTRY_MIN) walk->broken = true;
+    if (walk->position < walk->floor) walk->broken = true; /* passed over the entry that it was to end at */
     return count;
 }
 

@@ -7,8 +7,10 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "bench"))
 
 import growth  # noqa: E402,F401
+import larger_than_memory  # noqa: E402,F401
 import machine  # noqa: E402,F401
 import measure  # noqa: E402,F401
+import memory_limit  # noqa: E402,F401
 import pictures  # noqa: E402,F401
 import plot  # noqa: E402,F401
 import results  # noqa: E402,F401

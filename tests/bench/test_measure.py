@@ -50,7 +50,7 @@ class Plan(unittest.TestCase):
         self.assertEqual("W1", workloads.WORKLOADS[0].name)
 
     def test_names_are_unique_and_groups_have_titles(self):
-        self.assertEqual(len(workloads.WORKLOADS), len(workloads.BY_NAME))
+        self.assertEqual(len(workloads.WORKLOADS + workloads.LARGER_THAN_MEMORY), len(workloads.BY_NAME))
         self.assertLessEqual({one.group for one in workloads.WORKLOADS}, set(workloads.GROUPS))
         self.assertEqual(len(systems.SYSTEMS), len(systems.TITLES))
 

@@ -448,6 +448,12 @@ static simdrive_status fault_sync(const sdi_os *os, sdi_file *opened) {
     return judged.fails ? fail(judged) : status;
 }
 
+/* A hint that changes nothing of what a crash may leave: not counted. */
+static void fault_begin_write_back(const sdi_os *os, sdi_file *opened, uint64_t offset, uint64_t size) {
+    sdi_fault_os *faults = faults_of(os);
+    faults->native->begin_write_back(faults->native, file_of(opened)->native, offset, size);
+}
+
 static simdrive_status fault_copy_range(const sdi_os *os, sdi_file *from, uint64_t from_offset, sdi_file *to,
                                         uint64_t to_offset, uint64_t size, uint64_t *copied) {
     sdi_fault_os *faults = faults_of(os);
@@ -582,10 +588,10 @@ static void fault_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
     faults->native->unmap(faults->native, base, size);
 }
 
-static void fault_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
+static bool fault_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
     sdi_fault_os *faults = faults_of(os);
     begin(faults, SDI_FAULT_ADVISE, NULL);
-    faults->native->advise(faults->native, address, size, advice);
+    return faults->native->advise(faults->native, address, size, advice);
 }
 
 /* --- the table: watches ---------------------------------------------------------------------------------------- */
@@ -634,6 +640,7 @@ sdi_fault_os *sdi_fault_os_create(void) {
         .set_aside = fault_set_aside,
         .next_data = fault_next_data,
         .sync = fault_sync,
+        .begin_write_back = fault_begin_write_back,
         .copy_range = fault_copy_range,
         .copy_attributes = fault_copy_attributes,
         .resolve = fault_resolve,

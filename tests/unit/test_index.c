@@ -512,6 +512,35 @@ static void test_reserving_again_and_again_takes_room_once(void **state) {
     free(file.bytes);
 }
 
+/* A sample holds offsets that were put, and cuts the file into parts that none of them is much longer than others. */
+static void test_a_sample_comes_from_all_over_the_file(void **state) {
+    enum { KEYS = 100000, SAMPLE = 1024, PARTS = 16 };
+    static const hash_kind kinds[] = {random_hash, sequential_hash, high_bits_hash, equal_low_half_hash};
+    (void)state;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        fake_file file = file_create(KEYS);
+        sdi_index *index = new_index(0, file.bytes);
+        uint64_t offsets[SAMPLE];
+        size_t in_part[PARTS] = {0};
+        assert_int_equal(0, sdi_index_sample(index, offsets, SAMPLE));
+        for (uint64_t n = 0; n < KEYS; n++) {
+            uint64_t hash = kinds[k](n);
+            assert_int_equal(SIMDRIVE_OK, sdi_index_reserve(index, &hash, 1));
+            sdi_index_put(index, hash, file_append(&file, hash));
+        }
+        size_t count = sdi_index_sample(index, offsets, SAMPLE);
+        assert_in_range(count, SAMPLE / 4, SAMPLE);
+        for (size_t i = 0; i < count; i++) {
+            assert_in_range(offsets[i], FIRST, FIRST + (KEYS - 1) * STRIDE);
+            assert_int_equal(0, (offsets[i] - FIRST) % STRIDE);
+            in_part[(offsets[i] - FIRST) / STRIDE * PARTS / KEYS]++;
+        }
+        for (size_t i = 0; i < PARTS; i++) assert_in_range(in_part[i], 1, 4 * count / PARTS);
+        sdi_index_destroy(index);
+        free(file.bytes);
+    }
+}
+
 static void test_a_discarded_index_gives_no_wrong_answer(void **state) {
     (void)state;
     fake_file file = file_create(200000);
@@ -549,6 +578,7 @@ int main(void) {
         cmocka_unit_test(test_random_operations_match_a_model),
         cmocka_unit_test(test_one_reserve_makes_room_for_a_large_batch),
         cmocka_unit_test(test_reserving_again_and_again_takes_room_once),
+        cmocka_unit_test(test_a_sample_comes_from_all_over_the_file),
         cmocka_unit_test(test_a_discarded_index_gives_no_wrong_answer),
     };
     print_message("seed %llx\n", (unsigned long long)seed);

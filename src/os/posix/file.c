@@ -410,3 +410,12 @@ simdrive_status sdi_posix_file_sync(const sdi_os *os, sdi_file *file) {
     (void)os;
     return sdi_posix_sync(file->fd, false) == 0 ? SIMDRIVE_OK : sdi_posix_error(errno);
 }
+
+void sdi_posix_begin_write_back(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os;
+#if defined(__linux__)
+    sync_file_range(file->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE); /* an error is kept for the sync */
+#else
+    (void)file, (void)offset, (void)size;
+#endif
+}

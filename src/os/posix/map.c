@@ -119,15 +119,17 @@ static int advice_number(sdi_advice advice) {
     return MADV_NORMAL;
 }
 
+enum { SAMPLE = 8, LEAST_LOOKED_AT = 2 * SAMPLE /* pages */ };
+
 #if defined(__linux__)
+enum { TELLS_RESIDENCE = 1 };
 
 /* Whether pages at both ends of the range are in memory: then the rest is, most likely, and to ask for it would cost
  * a look at every page. To who may not write to the file the system may say so although they are not; he goes without
  * the advice. */
 static bool seems_resident(uintptr_t first, uintptr_t length, uintptr_t page) {
-    enum { SAMPLE = 8 };
     unsigned char resident[2 * SAMPLE];
-    if (length < page * 2 * SAMPLE) return false;
+    if (length < LEAST_LOOKED_AT * page) return false;
     uintptr_t last = ((first + length - 1) & ~(page - 1)) - (SAMPLE - 1) * page;
     if (mincore((void *)first, SAMPLE * page, resident) != 0) return false;
     if (mincore((void *)last, SAMPLE * page, resident + SAMPLE) != 0) return false;
@@ -138,6 +140,7 @@ static bool seems_resident(uintptr_t first, uintptr_t length, uintptr_t page) {
 }
 
 #else
+enum { TELLS_RESIDENCE = 0 };
 
 static bool seems_resident(uintptr_t first, uintptr_t length, uintptr_t page) {
     (void)first, (void)length, (void)page;
@@ -146,11 +149,13 @@ static bool seems_resident(uintptr_t first, uintptr_t length, uintptr_t page) {
 
 #endif
 
-void sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
+bool sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
     (void)os;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t first = (uintptr_t)address & ~(page - 1);
     uintptr_t length = (uintptr_t)address - first + (uintptr_t)size;
-    if (advice == SDI_ADVICE_WILL_NEED && seems_resident(first, length, page)) return;
-    if (size > 0) madvise((void *)first, length, advice_number(advice)); /* a hint: nothing depends on it */
+    bool to_fetch = advice == SDI_ADVICE_WILL_NEED;
+    if (size == 0 || (to_fetch && seems_resident(first, length, page))) return false;
+    madvise((void *)first, length, advice_number(advice)); /* a hint: nothing depends on it */
+    return to_fetch && TELLS_RESIDENCE && length >= LEAST_LOOKED_AT * page;
 }

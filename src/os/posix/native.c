@@ -26,6 +26,7 @@ static const sdi_os native = {
     .next_data = sdi_posix_next_data,
     .space = sdi_posix_file_space,
     .sync = sdi_posix_file_sync,
+    .begin_write_back = sdi_posix_begin_write_back,
     .copy_range = sdi_posix_copy_range,
     .copy_attributes = sdi_posix_copy_attributes,
     .resolve = sdi_posix_resolve,

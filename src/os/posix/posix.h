@@ -72,6 +72,7 @@ simdrive_status sdi_posix_punch_hole(const sdi_os *os, sdi_file *file, uint64_t 
 simdrive_status sdi_posix_set_aside(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
 simdrive_status sdi_posix_file_space(const sdi_os *os, sdi_file *file, uint64_t *available);
 simdrive_status sdi_posix_file_sync(const sdi_os *os, sdi_file *file);
+void sdi_posix_begin_write_back(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
 
 /* transfer.c */
 simdrive_status sdi_posix_read_at(const sdi_os *os, sdi_file *file, uint64_t offset, void *buffer, size_t size);
@@ -103,7 +104,7 @@ simdrive_status sdi_posix_map_shared(const sdi_os *os, sdi_file *file, uint64_t 
 simdrive_status sdi_posix_make_present(const sdi_os *os, uint8_t *address, uint64_t size);
 simdrive_status sdi_posix_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
 void sdi_posix_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
-void sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
+bool sdi_posix_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
 
 /* watch.c */
 simdrive_status sdi_posix_watch_begin(const sdi_os *os, const char *path, sdi_watch **out);

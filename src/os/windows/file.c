@@ -175,6 +175,10 @@ simdrive_status sdi_win_file_sync(const sdi_os *os, sdi_file *file) {
     return FlushFileBuffers(file->handle) ? SIMDRIVE_OK : sdi_win_last_error();
 }
 
+void sdi_win_begin_write_back(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os, (void)file, (void)offset, (void)size;
+}
+
 /* The file's access list, freed with free(). NULL and the last error on failure. */
 static PSECURITY_DESCRIPTOR access_list_of(HANDLE handle) {
     DWORD size = 0;

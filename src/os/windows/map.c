@@ -66,9 +66,10 @@ void sdi_win_unmap(const sdi_os *os, const uint8_t *base, uint64_t size) {
     if (base != NULL) UnmapViewOfFile(base);
 }
 
-void sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
+bool sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
     (void)os;
-    if (advice == SDI_ADVICE_DONT_NEED || size == 0) return;
+    if (advice == SDI_ADVICE_DONT_NEED || size == 0) return false;
     WIN32_MEMORY_RANGE_ENTRY range = {.VirtualAddress = (void *)(uintptr_t)address, .NumberOfBytes = (SIZE_T)size};
     PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
+    return false;
 }

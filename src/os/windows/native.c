@@ -26,6 +26,7 @@ static const sdi_os native = {
     .write_pieces_at = sdi_win_write_pieces_at,
     .truncate = sdi_win_file_truncate,
     .sync = sdi_win_file_sync,
+    .begin_write_back = sdi_win_begin_write_back,
     .copy_range = sdi_win_copy_range,
     .copy_attributes = sdi_win_copy_attributes,
     .resolve = sdi_win_resolve,

@@ -47,6 +47,7 @@ simdrive_status sdi_win_punch_hole(const sdi_os *os, sdi_file *file, uint64_t of
 void sdi_win_file_unlock(const sdi_os *os, sdi_file *file);
 simdrive_status sdi_win_file_truncate(const sdi_os *os, sdi_file *file, uint64_t size);
 simdrive_status sdi_win_file_sync(const sdi_os *os, sdi_file *file);
+void sdi_win_begin_write_back(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size);
 simdrive_status sdi_win_copy_attributes(const sdi_os *os, sdi_file *from, sdi_file *to);
 
 /* transfer.c */
@@ -77,7 +78,7 @@ simdrive_status sdi_win_map_shared(const sdi_os *os, sdi_file *file, uint64_t of
 simdrive_status sdi_win_make_present(const sdi_os *os, uint8_t *address, uint64_t size);
 simdrive_status sdi_win_map_grow(const sdi_os *os, const uint8_t *base, uint64_t old_size, uint64_t new_size);
 void sdi_win_unmap(const sdi_os *os, const uint8_t *base, uint64_t size);
-void sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
+bool sdi_win_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice);
 
 /* watch.c */
 simdrive_status sdi_win_watch_begin(const sdi_os *os, const char *path, sdi_watch **out);
