@@ -98,6 +98,11 @@ UNITS = {
     "bytes/entry": Unit("B/entry", 1, False),
     "bytes": Unit("MiB", MIB, False),
     "reads": Unit("reads", 1, False),
+    "of the limit": Unit("of the limit", 1, True),
+    "processors": Unit("processors", 1, False),
+    "migrations": Unit("migrations", 1, False),
+    "switches/s": Unit("per s", 1, False),
+    "faults/s": Unit("per s", 1, False),
 }
 
 PLAIN_METRICS = ("rate", "time")  # what a workload is about; needs no name of its own

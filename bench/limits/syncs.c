@@ -63,12 +63,21 @@ static void write_share(void *user, unsigned thread)
     }
 }
 
+/* On the processor on which the bare loop runs: not each is as near to the disk. */
+static double time_alone(syncing *all)
+{
+    double began = bench_now_seconds();
+    write_share(all, 0);
+    return bench_now_seconds() - began;
+}
+
 static double engine(void *state)
 {
     syncing *all = state;
     remove(all->path);
     all->store = limit_open(all->path, SIMDRIVE_SYNC_COMMIT, SIMDRIVE_APPEND_WRITE);
-    double seconds = bench_threads_run((unsigned)all->in_group, write_share, all);
+    double seconds = all->in_group == 1 ? time_alone(all)
+                                        : bench_threads_run((unsigned)all->in_group, write_share, all);
     limit_close(all->store);
     return (double)all->count / seconds;
 }

@@ -7,6 +7,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "bench"))
 
 import growth  # noqa: E402,F401
+import limits  # noqa: E402,F401
 import machine  # noqa: E402,F401
 import measure  # noqa: E402,F401
 import pictures  # noqa: E402,F401
