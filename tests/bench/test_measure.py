@@ -21,6 +21,7 @@ PROGRAM = textwrap.dedent("""\
     R1) echo '{"workload": "R1", "metric": "time", "unit": "ns/read", "value": 50}' ;;
     R2) echo "no memory" >&2; exit 1 ;;
     R4) exec sleep 600 ;;
+    warm) ;;
     *) exit 2 ;;
     esac
     """)
