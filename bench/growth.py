@@ -22,8 +22,8 @@ ROUNDS_OF_SMALL = 3  # up to the size of a usual run; larger ones have one round
 MEMORY_PER_ENTRY = 200
 DISK_PER_ENTRY = 150
 
-# Touched and freed ahead of writing, as in a usual run, but for all that the workload will take for file and index: what
-# the host took back comes at its own speed, and made batches of ten million entries three times slower.
+# Touched and freed ahead of writing, as in a usual run, but as much as the workload will take for file and index: what
+# the host took back comes at its own speed, and made batches of ten million entries half as fast.
 WARM_GIB_LEAST = 2.0
 WARM_PER_ENTRY = 100
 GIB = 1 << 30
