@@ -22,7 +22,9 @@
 
 enum { GROUP_CHANGES = 4096, GROUP_BYTES = 4 << 20, ROUNDS = 16 };
 
-enum { COMPANY_PART = 4 }; /* of a group's time, to wait for the next one's writers */
+/* How long a group's writers are waited for: a part of what the last one took, for that is what is to be won; and no
+ * longer than it takes to wake some threads, for a disk may have stopped for seconds. */
+enum { COMPANY_PART = 4, COMPANY_MOST_NS = 200000 };
 
 static uint64_t bytes_of(const sdi_request *request) {
     uint64_t bytes = 0;
@@ -141,7 +143,9 @@ static unsigned queued(const simdrive_store *store) {
 /* Before a group that is synced; the place is held. Who is late is in the next group: nothing depends on the count. */
 static void await_company(const simdrive_store *store) {
     if (store->company <= 1) return;
-    uint64_t until = sdi_monotonic_ns() + store->group_ns / COMPANY_PART;
+    uint64_t patience = store->group_ns / COMPANY_PART;
+    if (patience > COMPANY_MOST_NS) patience = COMPANY_MOST_NS;
+    uint64_t until = sdi_monotonic_ns() + patience;
     while (queued(store) + 1 < store->company && sdi_monotonic_ns() < until) sdi_thread_yield();
 }
 
