@@ -215,6 +215,9 @@ struct simdrive_store {
     sdi_condition place_left; /* for who leaves the place and comes back: the next one has left it too */
     bool place_has_stream;    /* place, and under mutex: a pushed stream has it */
     sdi_turn *turns, *turns_end; /* under mutex: who waits for the place, in order */
+    _Atomic unsigned queued;     /* how many that are; changed under mutex */
+    unsigned company;         /* place: writers that the last synced group had, and that waited at its end */
+    uint64_t group_ns;        /* place: what that group took */
     _Atomic uint32_t place;   /* whether it is taken, and whether leaving it concerns anybody: place.c */
     _Atomic uint64_t place_owner; /* id of the thread that has it; 0: none, or it is just coming or going */
     _Atomic uint64_t writing_calls; /* about: some of them are timed */
