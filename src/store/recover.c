@@ -950,10 +950,7 @@ simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t s
     do {
         status = find_tail(&search, found - 1, tail + 1, &found);
         if (status != SIMDRIVE_OK || found == 0) break;
-        if (tail == 0)
-            valid = sdi_leads_to(file, found, tail);
-        else
-            status = judge_chain(&search, found, &valid);
+        status = judge_chain(&search, found, &valid);
     } while (status == SIMDRIVE_OK && !valid);
     if (status == SIMDRIVE_OK && found != 0) *new_tail = found;
     ranges_end(&search.ranges);
