@@ -426,7 +426,8 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
     atomic_store_explicit(&generation->base, data, memory_order_relaxed);
     atomic_store_explicit(&generation->map_size, size, memory_order_relaxed);
     adopt(generation, &recovery);
-    note_tail(generation, size, sdi_is_zero((const uint8_t *)data + recovery.tail, size - recovery.tail) ? recovery.tail : size);
+    bool is_room = sdi_is_zero((const uint8_t *)data + recovery.tail, size - recovery.tail);
+    note_tail(generation, size, is_room ? recovery.tail : size);
     note_opening(generation, began);
     if (holder) simdrive_entry_clone(holder, &generation->nested);
     sdi_generation_publish(generation);
