@@ -120,6 +120,12 @@ static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t 
     return status;
 }
 
+/* What is behind the generation's tail, in a file that ends like that. */
+static void note_end(sdi_generation *generation, const sdi_file_end *end) {
+    uint64_t tail = sdi_tail(generation);
+    sdi_note_behind(generation->store, end->file > tail ? end->file - tail : 0, end->bytes <= tail);
+}
+
 /* Adds what is between the generation's tail and `tail`, in a file that ends like that. */
 static simdrive_status add(sdi_generation *generation, uint64_t tail, const sdi_file_end *end) {
     simdrive_store *store = generation->store;
@@ -129,8 +135,7 @@ static simdrive_status add(sdi_generation *generation, uint64_t tail, const sdi_
     free(added.ends);
     store->refresh_incomplete = status != SIMDRIVE_OK;
     store->seen_end = end->entries;
-    tail = sdi_tail(generation);
-    sdi_note_behind(store, end->file > tail ? end->file - tail : 0, end->bytes <= tail);
+    note_end(generation, end);
     return status;
 }
 
@@ -150,7 +155,9 @@ simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
         if (status != SIMDRIVE_OK) return status;
     }
     end.entries = size;
-    return size != known ? add(generation, tail, &end) : SIMDRIVE_OK;
+    if (size != known) return add(generation, tail, &end);
+    note_end(generation, &end); /* a writer may have taken back what was there */
+    return SIMDRIVE_OK;
 }
 
 /* --- the new file ------------------------------------------------------------------------------------------------- */
@@ -183,7 +190,10 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
     }
     uint64_t tail = sdi_tail(generation);
     uint64_t known = store->refresh_incomplete ? tail : store->seen_end;
-    if (named.size == known && known == tail) return SIMDRIVE_OK;
+    if (named.size == known && known == tail) {
+        sdi_note_behind(store, 0, true);
+        return SIMDRIVE_OK;
+    }
     os->share_length(os, generation->file);
     if (was_completed(generation, known)) known = tail;
     status = sdi_keep_up(generation, known);
