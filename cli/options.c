@@ -42,8 +42,7 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
     [SDI_CLI_OPTION_SAVED_INDEX] = {NULL, "saved-index", "MODE", "auto off always",
                                     "the index beside the store: auto (default), off, or always saved"},
     [SDI_CLI_OPTION_APPEND] = {NULL, "append", "MODE", "write map",
-                               "how single small values are written: write (default), or map, which needs no call of "
-                               "the system for each"},
+                               "how small values are written one by one: write (default), or map"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {

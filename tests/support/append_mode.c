@@ -35,7 +35,8 @@ size_t test_size_without_room(const char *path, size_t size) {
     simdrive_store *store = NULL;
     if (!test_appends_to_map() || size == 0 || size % ROOM_STEP != 0) return size;
     if (simdrive_open(path, &options, &store) != SIMDRIVE_OK) return size;
-    if (simdrive_get_info(store, &info) == SIMDRIVE_OK && info.room_ahead_bytes > 0) size = (size_t)info.tail;
+    if (simdrive_get_info(store, &info) == SIMDRIVE_OK && info.tail > 0 && info.room_ahead_bytes > 0)
+        size = (size_t)info.tail;
     simdrive_close(store);
     return size;
 }
