@@ -389,8 +389,8 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "else the machine does.\n\n"
             "With --append map single values are stored into a map of the file's end, where the system and the file "
             "system have what that needs; where not, that is told.",
-        .json = "One object: \"entries\", \"value_size\", \"batch\", \"kernels\", \"version\", \"append\" (\"write\" or "
-                "\"map\": how single values were written), \"results\" (a list of objects with \"name\", "
+        .json = "One object: \"entries\", \"value_size\", \"batch\", \"kernels\", \"version\", \"append\" (\"write\" "
+                "or \"map\": how single values were written), \"results\" (a list of objects with \"name\", "
                 "\"operations\", \"bytes\", \"seconds\").",
         .options = BAR_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(ENTRIES) | SDI_CLI_BIT(VALUE_SIZE) | SDI_CLI_BIT(JSON) |
                    SDI_CLI_BIT(APPEND),

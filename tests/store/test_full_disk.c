@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * test_full_disk.c — small entries until a real disk is full, or a file may grow no more, in each append mode: an error,
- * never a signal; every acknowledged key is there; and once there is room the same handle goes on.
+ * test_full_disk.c — small entries until a real disk is full, or a file may grow no more, in each append mode: an
+ * error, never a signal; every acknowledged key is there; and once there is room the same handle goes on.
  *
  * The disks are a tmpfs and an ext4 on a loop device, mounted by a child in a mount namespace of its own, which go with
  * it. Where that is not allowed the test of that disk is skipped, and says so. Values are of their key.

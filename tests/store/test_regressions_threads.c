@@ -26,7 +26,7 @@ static simdrive_store *open_on(sdi_fault_os *faults, const char *path, simdrive_
     return store;
 }
 
-/* --- a reader opens beside a writer that never rests --------------------------------------------------------------- */
+/* --- a reader opens beside a writer that never rests -------------------------------------------------------------- */
 
 typedef struct busy_writer {
     simdrive_store *store;
@@ -70,7 +70,7 @@ static void a_reader_opening_beside_a_busy_writer_ends(void **state) {
     }
 }
 
-/* --- sessions and close -------------------------------------------------------------------------------------------- */
+/* --- sessions and close ------------------------------------------------------------------------------------------- */
 
 /* Its file was compacted away, and there is no current one to move to any more. */
 static void a_session_outlives_a_compaction_and_the_close(void **state) {
@@ -128,7 +128,7 @@ static void a_session_reads_beside_compactions_and_the_close(void **state) {
     }
 }
 
-/* --- generations are used again ------------------------------------------------------------------------------------ */
+/* --- generations are used again ----------------------------------------------------------------------------------- */
 
 enum { SEEN_MAX = 64 };
 
@@ -177,7 +177,7 @@ static void generations_of_closed_stores_are_used_again(void **state) {
     }
 }
 
-/* --- waiting without a watch --------------------------------------------------------------------------------------- */
+/* --- waiting without a watch -------------------------------------------------------------------------------------- */
 
 typedef struct waiter {
     simdrive_store *store;
@@ -229,18 +229,26 @@ static void waiters_without_a_watch_do_not_keep_each_other_awake(void **state) {
     sdi_fault_os_destroy(faults);
 }
 
-/* --- reclaim, and the thread that saves the index ------------------------------------------------------------------ */
+/* --- reclaim, and the thread that saves the index ----------------------------------------------------------------- */
 
 typedef struct saver {
     simdrive_store *store;
     sdi_pin *pin;
-    _Atomic bool reclaimed;
+    _Atomic uint64_t syncs_beside; /* of a reclaim, while the saver was at work */
 } saver;
 
-/* Ends its work when somebody has come for the writer's place, and found it at work. */
-static void *end_saving(void *user) {
+/* A reclaim that begins syncs what is not. */
+static void note_sync(void *user, sdi_fault_kind kind, const char *path) {
     saver *s = user;
-    while (atomic_load(&s->store->place_owner) == 0 && !atomic_load(&s->reclaimed)) sdi_thread_yield();
+    (void)path;
+    if (kind == SDI_FAULT_SYNC && atomic_load(&s->store->saved.thread_runs)) atomic_fetch_add(&s->syncs_beside, 1);
+}
+
+/* Leaves a reclaim that would not wait the time to begin. */
+static void *end_saving(void *user) {
+    enum { TIME_MS = 30 };
+    saver *s = user;
+    CHECK_STATUS(SIMDRIVE_END, simdrive_wait(s->store, simdrive_tail(s->store), TIME_MS));
     sdi_release_index(s->pin->generation);
     sdi_unpin(s->pin, 1);
     atomic_store(&s->store->saved.thread_runs, false);
@@ -252,24 +260,28 @@ static void reclaim_waits_for_the_pin_of_the_saving_thread(void **state) {
     const test_bench *bench = *state;
     uint8_t *value = test_alloc(LARGE);
     memset(value, 3, LARGE);
-    simdrive_store *store = test_open(bench->path);
+    sdi_fault_os *faults = sdi_fault_os_create();
+    simdrive_store *store = open_on(faults, bench->path, (simdrive_open_options){.sync = SIMDRIVE_SYNC_NONE});
     put(store, 1, 1);
     for (int i = 0; i < 3; i++) CHECK_OK(simdrive_write_hash(store, 2, value, LARGE, NULL));
     saver s = {.store = store, .pin = sdi_pin_with_index(store)};
     atomic_store(&store->saved.thread_runs, true); /* as sdi_saved_index_is_due() does */
+    sdi_fault_os_set_hook(faults, note_sync, &s);
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, end_saving, &s) == 0);
     uint64_t reclaimed = 0;
     simdrive_status status = simdrive_reclaim(store, NULL, &reclaimed);
-    atomic_store(&s.reclaimed, true);
     CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_U64(0, atomic_load(&s.syncs_beside));
     CHECK(status == SIMDRIVE_OK || status == SIMDRIVE_ERROR_UNSUPPORTED); /* where no holes can be punched */
     if (status == SIMDRIVE_OK) CHECK(reclaimed > 0);
+    sdi_fault_os_set_hook(faults, NULL, NULL);
     CHECK_OK(simdrive_close(store));
+    sdi_fault_os_destroy(faults);
     free(value);
 }
 
-/* --- the thread that syncs ----------------------------------------------------------------------------------------- */
+/* --- the thread that syncs ---------------------------------------------------------------------------------------- */
 
 static bool is_idle(simdrive_store *store) {
     return !atomic_load(&store->unsynced);
