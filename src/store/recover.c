@@ -901,9 +901,10 @@ static uint64_t end_of_bytes(const uint8_t *file, uint64_t size, uint64_t floor)
 }
 
 /* An entry whose link leads to 0 is left to recovery: where zeros are, too many offsets look like one. */
-uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, sdi_crc_kind likely) {
-    if (size < floor + SDI_ENTRY_MIN || !sdi_is_zero(file + size - SDI_METADATA_SIZE, SDI_METADATA_SIZE)) return size;
-    uint64_t bytes_end = end_of_bytes(file, size, floor);
+uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, sdi_crc_kind likely,
+                            uint64_t *end) {
+    uint64_t bytes_end = *end = end_of_bytes(file, size, floor);
+    if (size < floor + SDI_ENTRY_MIN || bytes_end + SDI_METADATA_SIZE > size) return size;
     if (bytes_end == floor) return floor == 0 ? size : floor;
     uint64_t highest = bytes_end + SDI_METADATA_SIZE - 1 < size ? bytes_end + SDI_METADATA_SIZE - 1 : size;
     uint64_t lowest = bytes_end > floor + TORN_MAX ? bytes_end - TORN_MAX : floor;
@@ -949,10 +950,7 @@ simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t s
     do {
         status = find_tail(&search, found - 1, tail + 1, &found);
         if (status != SIMDRIVE_OK || found == 0) break;
-        if (tail == 0)
-            valid = sdi_leads_to(file, found, tail);
-        else
-            status = judge_chain(&search, found, &valid);
+        status = judge_chain(&search, found, &valid);
     } while (status == SIMDRIVE_OK && !valid);
     if (status == SIMDRIVE_OK && found != 0) *new_tail = found;
     ranges_end(&search.ranges);

@@ -123,7 +123,9 @@ static simdrive_status run(salvage_job *salvage) {
     salvage->generation = sdi_snapshot_pin(snapshot)->generation;
     salvage->file = sdi_snapshot_base(snapshot);
     salvage->report.damage = salvage->generation->damage.kind;
-    salvage->report.damaged_tail_bytes = atomic_load_explicit(&salvage->from->damaged_tail, memory_order_relaxed);
+    const sdi_tail_state tail = sdi_get_tail_state(salvage->generation);
+    salvage->report.damaged_tail_bytes = tail.damaged;
+    salvage->report.room_ahead_bytes = tail.room;
     salvage->settled = sdi_index_create(simdrive_count(salvage->from), salvage->file);
     status = salvage->settled ? choose(salvage, snapshot) : SIMDRIVE_ERROR_NO_MEMORY;
     if (status == SIMDRIVE_OK) status = write_chosen(salvage);

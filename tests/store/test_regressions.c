@@ -644,6 +644,42 @@ static void a_sector_lost_far_from_the_end_is_damage_in_the_middle(void **state)
     bench_end(&b);
 }
 
+/* --- what opening notes ------------------------------------------------------------------------------------------- */
+
+/* Corrupt entries are noted in the order in which they are met, and a reclaimed one when it turns out to be the newest
+ * of its key; looked up they are in a sorted list. */
+static void a_reclaimed_newest_entry_among_corrupt_ones_is_found(void **state) {
+    (void)state;
+    enum { ENTRIES = 8, SIZE = 20000 };
+    static const size_t flipped[] = {1, 2, 4, 6}, reclaimed = 3;
+    bench b;
+    bench_begin(&b, "a reclaimed entry between corrupt ones");
+    test_image image = {0};
+    uint8_t *value = test_alloc(SIZE);
+    for (uint64_t key = 0; key < ENTRIES; key++) {
+        memset(value, (int)key + 1, SIZE);
+        test_image_put(&image, key, value, SIZE);
+    }
+    free(value);
+    CHECK(test_can_be_reclaimed(&image.records[reclaimed]));
+    test_reclaim_record(image.bytes, &image.records[reclaimed]);
+    for (size_t i = 0; i < sizeof flipped / sizeof *flipped; i++)
+        image.bytes[image.records[flipped[i]].start + 100] ^= 1;
+    test_file_put(b.path, image.bytes, image.size);
+    simdrive_store *store = test_open_read_only(b.path);
+    CHECK_U64(1 + sizeof flipped / sizeof *flipped, test_info(store).corrupt_entries);
+    for (uint64_t key = 0; key < ENTRIES; key++) {
+        simdrive_entry entry = {0};
+        bool whole = key == 0 || key == 5 || key == ENTRIES - 1;
+        test_context("key %llu", (unsigned long long)key);
+        CHECK_STATUS(whole ? SIMDRIVE_OK : SIMDRIVE_ERROR_CORRUPT, simdrive_read_hash(store, key, &entry));
+        simdrive_entry_release(&entry);
+    }
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    bench_end(&b);
+}
+
 /* --- mistakes of the caller -------------------------------------------------------------------------------------- */
 
 static void a_key_that_is_not_there_is_refused(void **state) {
@@ -741,7 +777,7 @@ static void a_group_of_writes_is_refused_by_a_poisoned_handle(void **state) {
         sdi_fault_os_set_hook(b.faults, meet_while_writing, NULL);
         sdi_fault_os_arm(b.faults, &(sdi_fault_plan){.kind = SDI_FAULT_WRITE_AT, .nth = 1, .effect = 10,
                                                      .status = SIMDRIVE_ERROR_NO_SPACE});
-        sdi_fault_os_arm(b.faults, &(sdi_fault_plan){.kind = SDI_FAULT_TRUNCATE, .nth = 1,
+        sdi_fault_os_arm(b.faults, &(sdi_fault_plan){.kind = SDI_FAULT_TRUNCATE, .nth = 1, .for_ever = true,
                                                      .status = SIMDRIVE_ERROR_IO});
         CHECK(simdrive_write_hash(grouped.store, 2, "second", 6, NULL) == SIMDRIVE_ERROR_NO_SPACE);
         for (size_t j = 0; j < GROUPED; j++) {
@@ -774,6 +810,7 @@ int main(void) {
         cmocka_unit_test(the_name_that_is_synced_is_the_one_behind_a_link),
         cmocka_unit_test(a_sector_lost_near_the_end_is_a_torn_write_and_kept_aside),
         cmocka_unit_test(a_sector_lost_far_from_the_end_is_damage_in_the_middle),
+        cmocka_unit_test(a_reclaimed_newest_entry_among_corrupt_ones_is_found),
         cmocka_unit_test(a_key_that_is_not_there_is_refused),
         cmocka_unit_test(an_entry_that_is_zero_says_nothing),
         cmocka_unit_test(a_group_of_writes_is_refused_by_a_poisoned_handle),
