@@ -154,6 +154,24 @@ typedef struct reader {
     kill_state states[KILL_LANES];
 } reader;
 
+/* For whoever has to find out why: what this handle takes the file for, and what a new one shows. */
+static void explain(const reader *r, unsigned lane, uint64_t from, uint64_t to) {
+    char reason[KILL_REASON_MAX] = "as it may be";
+    simdrive_info info = {.struct_size = sizeof info}, again = {.struct_size = sizeof again};
+    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
+    simdrive_store *store = NULL;
+    kill_sight sight;
+    kill_place place;
+    REQUIRE_OK(simdrive_get_info(r->store, &info));
+    REQUIRE_OK(simdrive_open(r->loop->path, &options, &store));
+    REQUIRE_OK(simdrive_get_info(store, &again));
+    if (kill_see(store, lane, UINT64_MAX, &sight, reason))
+        kill_find(&r->loop->history, lane, &r->states[lane], from, to + SESSION_OPERATIONS, &sight, &place, reason);
+    fprintf(stderr, "its handle: damage %d, tail %llu of %llu; a new one: damage %d, tail %llu of %llu, %s\n",
+            (int)info.damage, (unsigned long long)info.tail, (unsigned long long)info.file_size, (int)again.damage,
+            (unsigned long long)again.tail, (unsigned long long)again.file_size, reason);
+}
+
 static void look(reader *r) {
     const loop *l = r->loop;
     char reason[KILL_REASON_MAX] = "";
@@ -167,6 +185,7 @@ static void look(reader *r) {
     while (r->done[lane] < from) kill_state_advance(&r->states[lane], &l->history, lane, ++r->done[lane]);
     if (!good || !kill_find(&l->history, lane, &r->states[lane], from, to, &sight, &place, reason)) {
         fprintf(stderr, "a reader: %s\n", reason);
+        explain(r, lane, from, to);
         _exit(KILL_REQUIRE_FAILED);
     }
     atomic_fetch_add(&l->shared->looks, 1);
