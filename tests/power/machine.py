@@ -127,6 +127,7 @@ def save_booted(kernel, initrd, image, accelerator, path):
             said = machine.console[-300:].decode(errors="replace")
             raise Unavailable(f"no kernel boots with {accelerator}: {said!r}")
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(BOOT_SECONDS)
             connection.connect(str(monitor))
             answers = connection.makefile("r")
             # Not stopped before: it would be when it is started again.
@@ -134,7 +135,7 @@ def save_booted(kernel, initrd, image, accelerator, path):
                             {"execute": "migrate", "arguments": {"uri": f"exec:cat > {path}"}}):
                 connection.sendall(json.dumps(command).encode())
             for answer in answers:
-                if "error" in answer:
+                if '"error"' in answer or '"status": "failed"' in answer:
                     raise Unavailable(f"the booted machine cannot be saved: {answer}")
                 connection.sendall(json.dumps({"execute": "query-migrate"}).encode())
                 if '"status": "completed"' in answer:

@@ -25,9 +25,9 @@ class Entry:
 
 
 def read(path):
-    """The entries, and the file that has their data."""
+    """The entries. The head's own number of them is behind when the machine was killed."""
     with open(path, "rb") as file:
-        magic, _, count, size = HEAD.unpack(file.read(HEAD.size))
+        magic, _, _, size = HEAD.unpack(file.read(HEAD.size))
         if magic != MAGIC:
             raise ValueError(f"{path} is no record of writes")
         entries, at = [], size
@@ -44,7 +44,7 @@ def read(path):
                 break
             entries.append(Entry(sector * size, length, flags, at))
             at += length + (extra + size - 1) // size * size * bool(flags & MARK)
-        return entries, count
+        return entries
 
 
 class Replay:
@@ -53,7 +53,7 @@ class Replay:
     def __init__(self, path, image, marks_size, disk_size):
         self.record = open(path, "rb")
         self.disk = open(image, "r+b")
-        self.entries, _ = read(path)
+        self.entries = read(path)
         self.marks_at = disk_size - marks_size
         self.safe = 0  # entries that are on the disk for good
 
