@@ -22,7 +22,9 @@
  * A stretch is a new store with a new seed, of a few kills: then the very first write is killed often enough too.
  *
  * Replay: a seed gives the same operations and options, never the same moments. So a case that fails keeps the folder
- * with the store as the kill left it, and the log. Exit status: 0 all held, 1 something did not, 2 wrong usage. */
+ * with the store as the kill left it, and the log. SIGINT and SIGTERM end it early, with what was done until then told;
+ * if the parent dies in another way, the others notice that they are orphans, and end. Exit status: 0 all held, 1
+ * something did not, 2 wrong usage. */
 #include <dirent.h>
 #include <getopt.h>
 #include <signal.h>
@@ -61,6 +63,7 @@ typedef struct shared {
     _Atomic uint64_t looks, reader_openings;
     _Atomic uint64_t cares[KILL_CARES];
     _Atomic bool over; /* readers shall end */
+    pid_t parent;
 } shared;
 
 typedef struct loop {
@@ -78,6 +81,13 @@ typedef struct loop {
     kill_state states[KILL_LANES];
     uint64_t stretches, killed_opening, killed_reader, tails, under_way_left, under_way_gone, plain_parts, probes;
 } loop;
+
+static volatile sig_atomic_t asked_to_stop;
+
+static void stop(int signal_number) {
+    (void)signal_number;
+    asked_to_stop = 1;
+}
 
 static uint64_t below(loop *l, uint64_t limit) {
     l->random = kill_mix(l->random, 5);
@@ -108,7 +118,12 @@ static void give_up(loop *l, const char *what) {
 
 /* --- the writer -------------------------------------------------------------------------------------------------- */
 
+static void end_as_orphan(const shared *s) {
+    if (getppid() != s->parent) _exit(KILL_REQUIRE_FAILED);
+}
+
 static void begun(void *user, unsigned lane, uint64_t number) {
+    end_as_orphan(user);
     atomic_store(&((shared *)user)->begun[lane], number);
 }
 
@@ -203,6 +218,7 @@ static void read_until_over(const loop *l, uint64_t seed) {
     memcpy(r.done, l->done, sizeof r.done);
     memcpy(r.states, l->states, sizeof r.states);
     for (open_reader(&r); !atomic_load(&l->shared->over); look(&r)) {
+        end_as_orphan(l->shared);
         r.random = kill_mix(r.random, 13);
         usleep((useconds_t)(r.random >> 20) % READER_PAUSE_US);
         if (r.random % 64 == 0) open_reader(&r);
@@ -359,7 +375,7 @@ static void remove_names(const char *folder, const char *prefix) {
 }
 
 static bool is_finished(const loop *l, uint64_t kills, uint64_t until_ms) {
-    return until_ms > 0 ? now_ms() >= until_ms : l->kills >= kills;
+    return asked_to_stop || (until_ms > 0 ? now_ms() >= until_ms : l->kills >= kills);
 }
 
 /* Small values make for many operations between two kills, large ones for kills in the middle of one. */
@@ -466,6 +482,9 @@ int main(int count, char **arguments) {
     l.random = kill_mix(seed, 1);
     l.shared = mmap(NULL, sizeof *l.shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(l.shared != MAP_FAILED);
+    l.shared->parent = getpid();
+    struct sigaction action = {.sa_handler = stop, .sa_flags = SA_RESTART};
+    REQUIRE(sigaction(SIGINT, &action, NULL) == 0 && sigaction(SIGTERM, &action, NULL) == 0);
     snprintf(l.folder, sizeof l.folder, "%s/simdrive-kill-XXXXXX", base);
     REQUIRE(mkdtemp(l.folder));
     snprintf(l.path, sizeof l.path, "%s/store", l.folder);

@@ -129,7 +129,11 @@ static uint64_t read_mark(const guest *g, unsigned lane) {
 static void acknowledged(void *user, simdrive_store *store, unsigned lane, uint64_t done) {
     const guest *g = user;
     if (g->explicit_syncs && done % POWER_SYNC_EVERY != 0) return;
-    if (g->explicit_syncs) REQUIRE_OK(simdrive_sync(store, NULL));
+    if (g->explicit_syncs) {
+        simdrive_status status;
+        while ((status = simdrive_sync(store, NULL)) == SIMDRIVE_ERROR_BUSY) usleep(POLL_US); /* a stream of another */
+        REQUIRE_OK(status);
+    }
     power_mark *mark = new_block();
     mark->number = done;
     mark->check = kill_mix(done, lane);

@@ -14,6 +14,7 @@ import struct
 HEAD = struct.Struct("<QQQI")  # magic, version, entries, sector size
 ENTRY = struct.Struct("<QQQQ")  # sector, sectors, flags, extra data
 MAGIC = 0x6A736677736872
+SECTOR = 512  # of records that nothing else was said for
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 
 
@@ -28,7 +29,9 @@ def read(path):
     """The entries. The head's own number of them is behind when the machine was killed."""
     with open(path, "rb") as file:
         magic, _, _, size = HEAD.unpack(file.read(HEAD.size))
-        if magic != MAGIC:
+        if (magic, size) == (0, 0):  # the head comes with the first flush
+            size = SECTOR
+        elif magic != MAGIC:
             raise ValueError(f"{path} is no record of writes")
         entries, at = [], size
         file.seek(0, 2)
