@@ -16,7 +16,8 @@
  * is shown, for other threads look at this handle all the time.
  *
  * A writer that has set zeros aside behind his entries (append_map.c) does not make the file longer. So what is called
- * its length here is where its entries end (sdi_entries_end): for such a file, behind the last that is complete.
+ * its length here is where its entries end (sdi_entries_end): for such a file, behind the last that is complete and
+ * published.
  *
  * Bytes behind the tail may be taken back by the writer. So the file's length is shared while they are looked at.
  */
@@ -97,6 +98,10 @@ simdrive_status sdi_entries_end(sdi_generation *generation, sdi_file_end *out) {
     status = sdi_generation_map(generation, info.size);
     if (status == SIMDRIVE_OK)
         out->entries = sdi_end_of_entries(sdi_base(generation), info.size, tail, store->checksum, &out->bytes);
+    /* A long append over the zeros, not yet published, hides complete entries below it: the long way then. */
+    if (status == SIMDRIVE_OK && out->entries < info.size && tail > 0 &&
+        !sdi_leads_to(sdi_base(generation), out->entries, tail))
+        status = sdi_recover_added(sdi_base(generation), tail, out->entries, store->checksum, &out->entries);
     return status;
 }
 

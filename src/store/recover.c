@@ -916,11 +916,12 @@ uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, 
             !sdi_padding_is_zero(file, &record))
             continue;
         uint64_t cost = sdi_record_size(&record);
-        if (cost > budget) break;
+        if (cost > budget) return highest;
         budget -= cost;
         if (sdi_checksum_matches(file, &record, likely, NULL) || sdi_is_reclaimed(file, &record)) return tail;
     }
-    return floor == 0 ? highest : floor;
+    bool all_seen = lowest == floor + SDI_ENTRY_MIN;
+    return all_seen && floor != 0 ? floor : highest;
 }
 
 /* A broken link is of an append not yet published. */

@@ -794,6 +794,47 @@ static void a_group_of_writes_is_refused_by_a_poisoned_handle(void **state) {
     }
 }
 
+/* --- following a writer ------------------------------------------------------------------------------------------ */
+
+/* Bytes of an entry that is not complete, more of them than are ever stored into the map of the file's end, stood
+ * between the zeros and what had been acknowledged: a reader took the tail that it knew for the end. */
+static void readers_see_what_is_before_a_long_stream_over_zeros(void **state) {
+    (void)state;
+    enum { LONG = 600 << 10 };
+    bench b;
+    bench_begin(&b, "readers beside a long stream over zeros");
+    simdrive_open_options options = {
+        .struct_size = sizeof options, .append = SIMDRIVE_APPEND_MAP, .saved_index = SIMDRIVE_SAVED_INDEX_ALWAYS};
+    simdrive_store *writer = NULL;
+    CHECK_OK(simdrive_open(b.path, &options, &writer));
+    CHECK_OK(simdrive_write(writer, "first", 5, "1", 1, NULL));
+    CHECK_OK(simdrive_close(writer));
+    CHECK_OK(simdrive_open(b.path, &options, &writer));
+    CHECK_OK(simdrive_write(writer, "second", 6, "2", 1, NULL));
+    simdrive_store *before = test_open_read_only(b.path);
+    CHECK_OK(simdrive_write(writer, "third", 5, "3", 1, NULL));
+
+    simdrive_stream *stream = NULL;
+    uint8_t *bytes = test_alloc(LONG);
+    memset(bytes, 7, LONG);
+    CHECK_OK(simdrive_stream_begin(writer, "long", 4, 4096, &stream));
+    CHECK_OK(simdrive_stream_append(stream, bytes, LONG));
+    CHECK_OK(simdrive_refresh(before, NULL));
+    simdrive_store *meanwhile = test_open_read_only(b.path); /* with the saved index */
+    CHECK(simdrive_exists(before, "third", 5) && simdrive_exists(meanwhile, "third", 5));
+    CHECK(!simdrive_exists(before, "long", 4) && !simdrive_exists(meanwhile, "long", 4));
+
+    CHECK_OK(simdrive_stream_commit(stream, NULL));
+    CHECK_OK(simdrive_refresh(before, NULL));
+    CHECK_OK(simdrive_refresh(meanwhile, NULL));
+    CHECK(simdrive_exists(before, "long", 4) && simdrive_exists(meanwhile, "long", 4));
+    CHECK_OK(simdrive_close(meanwhile));
+    CHECK_OK(simdrive_close(before));
+    CHECK_OK(simdrive_close(writer));
+    free(bytes);
+    bench_end(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_compaction_does_not_stop_later_ones),
@@ -814,6 +855,7 @@ int main(void) {
         cmocka_unit_test(a_key_that_is_not_there_is_refused),
         cmocka_unit_test(an_entry_that_is_zero_says_nothing),
         cmocka_unit_test(a_group_of_writes_is_refused_by_a_poisoned_handle),
+        cmocka_unit_test(readers_see_what_is_before_a_long_stream_over_zeros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
