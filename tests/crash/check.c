@@ -77,7 +77,7 @@ static bool may_show_strictly(const run *r, const situation *s, const content *s
         if (same(shows, &r->steps[i].shows)) return true;
     }
     const step *last = &r->steps[s->begun];
-    for (unsigned i = 0; s->begun > s->done && i < last->between_count; i++) {
+    for (unsigned i = 0; s->begun > s->done && !last->is_atomic && i < last->between_count; i++) {
         if (same(shows, &last->between[i])) return true;
     }
     return tell_difference(shows, &r->steps[s->done].shows, s);
@@ -111,6 +111,13 @@ static unsigned live_keys(const content *shows) {
     unsigned count = 0;
     for (unsigned key = 0; key < KEYS; key++) count += shows->value[key] != NO_VALUE;
     return count;
+}
+
+static bool has_rotten(const content *shows) {
+    for (unsigned key = 0; key < KEYS; key++) {
+        if (shows->value[key] == BAD_VALUE) return true;
+    }
+    return false;
 }
 
 static bool iterates(simdrive_store *store, unsigned count) {
@@ -159,7 +166,7 @@ static bool read_store(const run *r, const situation *s, memory_os *state, findi
     found->damaged_bytes = info.damaged_tail_bytes;
     found->complete = info.damage <= SIMDRIVE_DAMAGE_TAIL && info.corrupt_entries == 0;
     bool holds = look_at(r, store, &found->shows) && may_show(r, s, &found->shows);
-    if (holds && is_strict(r, s)) {
+    if (holds && is_strict(r, s) && !has_rotten(&found->shows)) {
         holds = is_whole(store, &found->shows);
         if (!found->complete) holds = does_not_hold("damage of kind %d is found", (int)info.damage);
     }
@@ -216,7 +223,8 @@ static bool write_and_look(const run *r, simdrive_store *store, const finding *f
     *status = simdrive_write(store, "probe", 5, probe, sizeof probe, NULL);
     if (*status != SIMDRIVE_OK) return does_not_hold("I4: the first write gave %s", simdrive_status_name(*status));
     if (!simdrive_exists(store, "probe", 5)) return does_not_hold("I4: the first write is not found");
-    return look_at(r, store, &shows) && (same(&shows, &found->shows) || does_not_hold("I4: the first write changes more"));
+    if (!look_at(r, store, &shows)) return false;
+    return same(&shows, &found->shows) || does_not_hold("I4: the first write changes more");
 }
 
 static bool look_again(const run *r, memory_os *state, const finding *found) {

@@ -18,7 +18,8 @@
 #include "format/format.h"
 #include "states.h"
 
-enum { CHOICES_MAX = 8192, EVERY_BYTE = 4096, ATOMIC_BYTES = 8, SINGLES = 48, SPEC_TEXT = 128, STATE_TEXT = 2048 };
+enum { CHOICES_MAX = 8192, EVERY_BYTE = 4096, ATOMIC_BYTES = 8, SINGLES = 48, MUCH = 1 << 16 };
+enum { SPEC_TEXT = 128, STATE_TEXT = 2048 };
 
 totals explored;
 
@@ -119,7 +120,7 @@ static uint64_t build(explorer *e) {
     const state_spec *spec = &e->spec;
     memory_os_clear(e->state);
     if (spec->power) return history_build(e->h, spec->answers, NULL, 0, e->state);
-    return history_build(e->h, NULL, &e->r->os->log[spec->call], spec->torn, e->state);
+    return history_build(e->h, NULL, spec->torn ? &e->r->os->log[spec->call] : NULL, spec->torn, e->state);
 }
 
 static bool explore_first_write(explorer *e, memory_os *left, const finding *found);
@@ -127,6 +128,7 @@ static bool explore_first_write(explorer *e, memory_os *left, const finding *fou
 /* Whether to crash in the first write as well. */
 static bool is_crashed_again(explorer *e, const finding *found) {
     if (e->parent || !e->how->again || !found->complete) return false;
+    if (found->damaged_bytes > MUCH && random_below(&e->random, 64) != 0) return false; /* it is slow */
     return found->damaged_bytes > 0 ? random_below(&e->random, e->how->again) < 4
                                     : random_below(&e->random, 4 * (uint64_t)e->how->again) == 0;
 }
@@ -218,7 +220,8 @@ static bool try_or_tell(explorer *e) {
 
 /* --- death of the process ----------------------------------------------------------------------------------------- */
 
-/* Writes of a few bytes within a sector are all or nothing, as processors make them. So is the mark of a first write. */
+/* Writes of a few bytes within a sector are all or nothing, as processors make them; so is the mark of a first write.
+ */
 static bool may_tear(const recorded_call *call, size_t size) {
     if (call->kind != CALL_WRITE && call->kind != CALL_STORE) return false;
     if (call->kind == CALL_WRITE && call->size <= ATOMIC_BYTES) return false;
@@ -243,12 +246,12 @@ static bool tear(explorer *e, const recorded_call *call) {
 }
 
 static bool kill_process(explorer *e) {
-    const recorded_call *call = &e->r->os->log[e->spec.call];
     e->spec.power = false;
     e->spec.torn = 0;
     if (!try_or_tell(e)) return false;
-    if (e->spec.call == e->r->os->log_count || call->size < 2 || !may_tear(call, ATOMIC_BYTES)) return true;
-    return tear(e, call);
+    if (e->spec.call == e->r->os->log_count) return true;
+    const recorded_call *call = &e->r->os->log[e->spec.call];
+    return call->size < 2 || !may_tear(call, ATOMIC_BYTES) || tear(e, call);
 }
 
 /* --- loss of power ------------------------------------------------------------------------------------------------ */
@@ -307,7 +310,8 @@ static bool try_samples(explorer *e, unsigned samples) {
 static bool is_turning_point(const run *r, size_t call) {
     if (call == r->os->log_count || (call > 0 && r->os->log[call - 1].kind == CALL_MARK)) return true;
     call_kind kind = r->os->log[call].kind;
-    return kind == CALL_SYNC || kind == CALL_SYNC_FOLDER || kind == CALL_SYNC_FAILED || kind == CALL_SYNC_FOLDER_FAILED;
+    return kind == CALL_SYNC || kind == CALL_SYNC_FOLDER || kind == CALL_SYNC_FAILED ||
+           kind == CALL_SYNC_FOLDER_FAILED;
 }
 
 static bool lose_power(explorer *e) {

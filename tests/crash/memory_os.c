@@ -61,7 +61,8 @@ static size_t spare_count;
 
 static uint8_t *take_bytes(void) {
     if (spare_count > 0) return spare[--spare_count];
-    void *bytes = mmap(NULL, MEMORY_FILE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *bytes = mmap(NULL, MEMORY_FILE_MAX, PROT_READ | PROT_WRITE, flags, -1, 0);
     return need(bytes == MAP_FAILED ? NULL : bytes);
 }
 
@@ -585,8 +586,7 @@ void memory_os_mark(memory_os *os, unsigned mark) {
     append(os, CALL_MARK, NULL)->mark = mark;
 }
 
-void memory_os_damage(memory_os *os, memory_file *file, const uint8_t *bytes, size_t size) {
-    uint64_t offset = file->size;
+void memory_os_damage(memory_os *os, memory_file *file, uint64_t offset, const uint8_t *bytes, size_t size) {
     notice_stores(os);
     memcpy(file->bytes + offset, bytes, size);
     reach(file, offset + size);

@@ -80,7 +80,7 @@ unsigned memory_os_place(const memory_os *os, const memory_file *file);
 /* Begins an empty record, or (false) ends it and keeps what is there. */
 void memory_os_record(memory_os *os, bool on);
 void memory_os_mark(memory_os *os, unsigned mark);
-/* Bytes that appear behind the end of a file, durably: recorded as a write and a sync. */
-void memory_os_damage(memory_os *os, memory_file *file, const uint8_t *bytes, size_t size);
+/* Bytes that get into a file, or behind its end, durably, whatever wrote them: recorded as a write and a sync. */
+void memory_os_damage(memory_os *os, memory_file *file, uint64_t offset, const uint8_t *bytes, size_t size);
 
 #endif

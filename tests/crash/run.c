@@ -44,7 +44,8 @@ bool run_spec_parse(const char *text, run_spec *spec) {
     char name[16];
     unsigned long long seed;
     memset(spec, 0, sizeof *spec);
-    if (sscanf(text, "%15s %u %12s %llu %u", name, &spec->base, spec->operations, &seed, &spec->fault) != 5) return false;
+    if (sscanf(text, "%15s %u %12s %llu %u", name, &spec->base, spec->operations, &seed, &spec->fault) != 5)
+        return false;
     spec->seed = seed;
     for (unsigned p = 0; p < POLICY_COUNT; p++) {
         if (strcmp(name, POLICY_NAMES[p]) == 0) {
@@ -172,6 +173,14 @@ static simdrive_bytes bytes_of(const run *r, int v) {
     return (simdrive_bytes){r->values[v].bytes, r->values[v].size};
 }
 
+static const recorded_call *failed_sync(const run *r) {
+    for (size_t i = r->os->log_count; i-- > 0;) {
+        call_kind kind = r->os->log[i].kind;
+        if (kind == CALL_SYNC_FAILED || kind == CALL_SYNC_FOLDER_FAILED) return &r->os->log[i];
+    }
+    return NULL;
+}
+
 /* --- operations --------------------------------------------------------------------------------------------------- */
 
 static simdrive_status put(worker *w, unsigned key, size_t size) {
@@ -201,10 +210,11 @@ static simdrive_status do_delete(worker *w) {
 
 static simdrive_status apply(worker *w, const size_t *sizes, unsigned count, simdrive_batch_mode mode) {
     simdrive_change changes[4];
+    w->step->is_atomic = mode == SIMDRIVE_BATCH_ATOMIC;
     for (unsigned i = 0; i < count; i++) {
         bool is_delete = sizes[i] == 0;
         unsigned key = some_key(w, is_delete || i % 2 == 0);
-        if (mode == SIMDRIVE_BATCH_PLAIN) w->step->between[w->step->between_count++] = w->now;
+        w->step->between[w->step->between_count++] = w->now;
         changes[i] = (simdrive_change){.operation = is_delete ? SIMDRIVE_DELETE : SIMDRIVE_PUT,
                                        .key_hash = key_hash(key)};
         w->now.value[key] = is_delete ? NO_VALUE : new_value(w, sizes[i]);
@@ -356,35 +366,67 @@ static simdrive_status do_damage(worker *w) {
     if (size > 100) memset(bytes, 0, (size_t)random_below(&w->random, 64));
     /* Nothing can be told from an empty store but zeros. */
     if (tail == 0) memset(bytes, 0, size);
-    memory_os_damage(w->r->os, file, bytes, size);
+    memory_os_damage(w->r->os, file, file->size, bytes, size);
     if (tail > 0) note_damaged(w->r, tail, bytes, size);
     status = open_store(w, SIMDRIVE_SAVED_INDEX_AUTO);
     return status == SIMDRIVE_OK ? do_write(w) : status;
 }
 
+/* A live payload whose damage is neither that of the last entry nor of the first, which mean something else. */
+static bool find_payload(worker *w, unsigned *key, uint64_t *offset) {
+    simdrive_metadata metadata;
+    char name[16];
+    for (*key = 0; *key < KEYS; ++*key) {
+        size_t size = key_name(*key, name);
+        if (simdrive_read_metadata(w->store, name, size, &metadata) != SIMDRIVE_OK) continue;
+        if (metadata.prev_offset == 0 || metadata.end + SDI_METADATA_SIZE == simdrive_tail(w->store)) continue;
+        *offset = metadata.start;
+        return true;
+    }
+    return false;
+}
+
+static simdrive_status flip_bit(worker *w, uint64_t offset) {
+    simdrive_status status = close_store(w);
+    if (status != SIMDRIVE_OK) return status;
+    memory_file *file = memory_os_find(w->r->os, STORE_NAME);
+    const uint8_t flipped = file->bytes[offset] ^ 4;
+    memory_os_damage(w->r->os, file, offset, &flipped, 1);
+    return open_store(w, SIMDRIVE_SAVED_INDEX_AUTO);
+}
+
+/* A payload rots: compaction must not give it a good checksum, nor reading give it out. Then it is as it was. */
+static simdrive_status do_rot(worker *w) {
+    unsigned key;
+    uint64_t offset, gain = 0;
+    if (!find_payload(w, &key, &offset)) return SIMDRIVE_OK;
+    w->step->between[0] = w->now;
+    w->step->between[0].value[key] = BAD_VALUE;
+    w->step->between_count = 1;
+    simdrive_status status = flip_bit(w, offset);
+    if (status == SIMDRIVE_OK) status = simdrive_estimate_compaction(w->store, &gain);
+    if (status != SIMDRIVE_OK) return status;
+    status = simdrive_compact(w->store, NULL, NULL);
+    if (failed_sync(w->r)) return status;
+    if (status != (gain > 0 ? SIMDRIVE_ERROR_CORRUPT : SIMDRIVE_OK)) return SIMDRIVE_END;
+    return flip_bit(w, offset);
+}
+
 static const struct {
     char letter;
-    bool changes_the_past; /* what I5 does not hold for: marks and holes of a reclaim, or another file */
+    bool changes_the_past; /* as marks and holes of a reclaim do: I5 does not hold for it */
     simdrive_status (*run)(worker *w);
 } OPERATIONS[] = {
     {'w', false, do_write},       {'o', false, do_overwrite},     {'d', false, do_delete},  {'b', false, do_batch},
     {'p', false, do_plain_batch}, {'B', false, do_large_batch},   {'m', false, do_rename},  {'s', false, do_stream},
     {'f', false, do_failed_stream}, {'c', false, do_compact},     {'i', false, do_save_index},
     {'r', true, do_reclaim},      {'k', false, do_backup},        {'g', false, do_damage},  {'y', false, do_sync},
-    {'x', false, do_reopen},
+    {'x', false, do_reopen},      {'z', true, do_rot},
 };
 enum { OPERATION_COUNT = sizeof OPERATIONS / sizeof *OPERATIONS };
-const char ALL_OPERATIONS[] = "wodbpBmsfcirkgyx";
+const char ALL_OPERATIONS[] = "wodbpBmsfcirkgyxz";
 
 /* --- what came of it ---------------------------------------------------------------------------------------------- */
-
-static const recorded_call *failed_sync(const run *r) {
-    for (size_t i = r->os->log_count; i-- > 0;) {
-        call_kind kind = r->os->log[i].kind;
-        if (kind == CALL_SYNC_FAILED || kind == CALL_SYNC_FOLDER_FAILED) return &r->os->log[i];
-    }
-    return NULL;
-}
 
 /* I5: from call `from` on, nothing below `tail` of the file that was the store has changed. */
 static bool past_is_unchanged(const run *r, size_t from, unsigned file, uint64_t tail) {
@@ -414,9 +456,18 @@ static unsigned durable_step(const worker *w, unsigned number) {
 
 /* --- a sync that fails -------------------------------------------------------------------------------------------- */
 
-/* Of an index nobody depends on. */
+/* On an index nobody depends. It was made under a temporary name, and may have none by now. */
 static bool may_go_unnoticed(const run *r, const recorded_call *failed) {
-    return failed->kind == CALL_SYNC_FAILED && strstr(r->os->files[failed->file].name, ".index");
+    for (size_t i = 0; failed->kind == CALL_SYNC_FAILED && i < r->os->log_count; i++) {
+        const recorded_call *call = &r->os->log[i];
+        if (call->kind == CALL_CREATE && call->file == failed->file) return strstr(call->name, ".index-") != NULL;
+    }
+    return false;
+}
+
+/* The folder is that of a backup, or of bytes set aside: the call tells it, and the handle has lost nothing. */
+static bool is_folder_of_another(char letter) {
+    return letter == 'k' || letter == 'g';
 }
 
 /* The handle after that: refuses to write, when it was its own file or name, and tells no more durable than before. */
@@ -424,7 +475,7 @@ static bool check_after_failure(worker *w, char letter, const recorded_call *fai
     const memory_file *store_file = memory_os_find(w->r->os, STORE_NAME);
     simdrive_info info = info_of(w->store);
     bool folder = failed->kind == CALL_SYNC_FOLDER_FAILED;
-    bool own = folder ? !strchr("kg", letter) : store_file == &w->r->os->files[failed->file];
+    bool own = folder ? !is_folder_of_another(letter) : store_file == &w->r->os->files[failed->file];
     if (own && !info.poisoned) return does_not_hold("a sync failed, and the handle is not poisoned");
     if (letter != 'c' && info.durable_tail > w->tail_before)
         return does_not_hold("a sync failed, and a durable tail of %llu is told, above the %llu that were acknowledged",
@@ -460,6 +511,7 @@ static bool end_after_failure(worker *w, char letter, const recorded_call *faile
         (void)ignored;
         w->store = NULL;
     }
+    if (copy.kind == CALL_SYNC_FOLDER_FAILED && is_folder_of_another(letter)) return holds;
     return holds && is_not_repeated(w->r, failed_at);
 }
 
@@ -475,6 +527,7 @@ static bool run_operation(worker *w, unsigned number, unsigned which, bool *hold
     w->step = &r->steps[number];
     *w->step = r->steps[number - 1];
     w->step->between_count = 0;
+    w->step->is_atomic = false;
     w->tail_before = simdrive_tail(w->store);
     memory_os_mark(r->os, MARK_BEGUN | number);
     simdrive_status status = OPERATIONS[which].run(w);
@@ -506,6 +559,7 @@ static bool run_close(worker *w, unsigned number) {
     w->step = &r->steps[number];
     *w->step = r->steps[number - 1];
     w->step->between_count = 0;
+    w->step->is_atomic = false;
     w->tail_before = simdrive_tail(w->store);
     memory_os_mark(r->os, MARK_BEGUN | number);
     simdrive_status status = close_store(w);
@@ -524,7 +578,8 @@ static bool run_operations(worker *w) {
     unsigned count = (unsigned)strlen(r->spec.operations);
     bool holds = true;
     simdrive_status status = open_store(w, SIMDRIVE_SAVED_INDEX_AUTO);
-    if (status != SIMDRIVE_OK) return failed_sync(r) ? true : does_not_hold("opening gave %s", simdrive_status_name(status));
+    if (status != SIMDRIVE_OK && failed_sync(r)) return true;
+    if (status != SIMDRIVE_OK) return does_not_hold("opening gave %s", simdrive_status_name(status));
     for (unsigned i = 0; i < count && holds; i++) {
         if (!run_operation(w, i + 1, operation_of(r->spec.operations[i]), &holds)) break;
     }

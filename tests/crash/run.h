@@ -60,6 +60,7 @@ typedef struct step {
     content shows;
     content between[ALTERNATIVES]; /* what is right as well while the operation runs */
     unsigned between_count;
+    bool is_atomic; /* then the keys may be so one by one only, where nothing orders what reaches the disk */
     bool has_backup;
     content backup;
     unsigned durable; /* once it is acknowledged */
@@ -90,7 +91,7 @@ enum { MARK_BEGUN = 1 << 16, MARK_DONE = 1 << 17, MARK_STEP = (1 << 16) - 1 };
 
 /* Carries it out. False, and `fault_message` is set, when an operation did not do what it must. */
 bool run_begin(run *r, const run_spec *spec);
-/* The same for one write to what a crash has left: the files in `left`, which show `shows`. Takes values from `parent`. */
+/* The same for one write to what a crash has left: the files in `left`, which show `shows`. Values are the parent's. */
 bool run_begin_first_write(run *r, const run *parent, memory_os *left, const content *shows);
 void run_end(run *r);
 

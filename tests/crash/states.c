@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * states.c — see states.h. For each file there are its bytes on the medium, its bytes in the cache, and for each sector
- * between the two the versions it had in the cache since.
+ * states.c — see states.h. For each file there are its bytes on the medium, its bytes in the cache, and for each
+ * sector between the two the versions it had in the cache since.
  */
 #include "states.h"
 
@@ -187,7 +187,8 @@ static void fail_to_sync(file_history *file) {
 
 static void change_name(directory *names, const name_change *change) {
     char *own = names->names[change->file];
-    const char *wanted = change->kind == CALL_RENAME ? change->to_name : change->kind == CALL_CREATE ? change->name : "";
+    const char *wanted = change->kind == CALL_RENAME ? change->to_name : change->name;
+    if (change->kind == CALL_UNLINK) wanted = "";
     if (change->kind == CALL_UNLINK && strcmp(own, change->name) != 0) return;
     for (unsigned i = 0; wanted[0] && i < MEMORY_FILES; i++) {
         if (strcmp(names->names[i], wanted) == 0) names->names[i][0] = 0;

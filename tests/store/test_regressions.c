@@ -441,7 +441,8 @@ static void check_state(const bench *b, const test_image *after, size_t before, 
     simdrive_store *store = test_open(test_path(&b->folder, "state", path));
     test_view view;
     size_t shown = test_image_complete(after, (size_t)simdrive_tail(store));
-    CHECK(shown == after->count || (!acknowledged && (shown == before || kind == A_PLAIN_BATCH || kind == A_LARGE_PLAIN_BATCH)));
+    bool is_plain = kind == A_PLAIN_BATCH || kind == A_LARGE_PLAIN_BATCH;
+    CHECK(shown == after->count || (!acknowledged && (shown == before || is_plain)));
     test_view_build(&view, after, shown);
     CHECK_U64(view.tail, simdrive_tail(store));
     test_check_reads(store, &view);
