@@ -567,7 +567,8 @@ typedef struct simdrive_change {
 /* How a batch meets a crash. */
 typedef enum simdrive_batch_mode {
     SIMDRIVE_BATCH_ATOMIC = 0, /* all of it or nothing: one small write more, and one sync more where synced */
-    SIMDRIVE_BATCH_PLAIN = 1   /* a prefix of it may be left */
+    SIMDRIVE_BATCH_PLAIN = 1   /* a prefix of it may be left. Under SIMDRIVE_SYNC_COMMIT it takes that sync too, unless
+                                  each entry but the last lies within one sector of 512 bytes */
 } simdrive_batch_mode;
 
 /* Appends entries for keys[i] and payloads[i], all or nothing. When a key stands in it twice, the last wins.
