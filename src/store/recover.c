@@ -555,7 +555,8 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
             status = payload_is_torn(search, run->broken, &record, &torn);
             if (status != SIMDRIVE_OK || !torn) return status;
             *tail = next = record.prev;
-            status = next != 0 ? judge_chain(search, next, &valid) : SIMDRIVE_OK;
+            valid = false; /* a link to 0 proves nothing, least of all about what was found below */
+            if (next != 0) status = judge_chain(search, next, &valid);
             if (status != SIMDRIVE_OK) return status;
             run->lowest = record;
         }

@@ -758,6 +758,39 @@ static void a_group_of_writes_is_refused_by_a_poisoned_handle(void **state) {
     }
 }
 
+/* --- damage ------------------------------------------------------------------------------------------------------ */
+
+/* The link of an entry was lost as well as a sector of its payload: that it seems to lead to the file's beginning does
+ * not make it the first entry, and what lies below it no rest of a crash. */
+static void a_torn_entry_with_a_lost_link_hides_nothing_below_it(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "a torn entry whose link is 0");
+    test_image image = {0};
+    test_random random = test_random_begin(77);
+    uint8_t payload[2000];
+    test_random_fill(&random, payload, sizeof payload);
+    for (uint64_t key = 1; key <= 3; key++) test_image_put(&image, key, payload, 100 * (size_t)key);
+    test_image_put(&image, 4, payload, sizeof payload);
+    test_image_put(&image, 5, payload, 300);
+    const test_record *torn = &image.records[3];
+    memset(image.bytes + torn->start / 512 * 512 + 512, 0, 512);
+    memset(image.bytes + torn->end + 8, 0, 8);
+    test_file_put(b.path, image.bytes, image.size);
+
+    simdrive_store *store = test_open_read_only(b.path);
+    CHECK(test_info(store).damage == SIMDRIVE_DAMAGE_MIDDLE);
+    for (uint64_t key = 1; key <= 5; key++) {
+        simdrive_entry entry = {0};
+        if (key != 4) CHECK_OK(simdrive_read_hash(store, key, &entry));
+        if (key != 4) CHECK(memcmp(entry.data, payload, entry.size) == 0);
+        simdrive_entry_release(&entry);
+    }
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    bench_end(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_compaction_does_not_stop_later_ones),
@@ -777,6 +810,7 @@ int main(void) {
         cmocka_unit_test(a_key_that_is_not_there_is_refused),
         cmocka_unit_test(an_entry_that_is_zero_says_nothing),
         cmocka_unit_test(a_group_of_writes_is_refused_by_a_poisoned_handle),
+        cmocka_unit_test(a_torn_entry_with_a_lost_link_hides_nothing_below_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
