@@ -13,6 +13,8 @@
 #define STORE "store"
 #define SAVED "saved"
 
+enum { SECTOR = 512 };
+
 void damage_begin(damage_case *damaged, const test_image *image) {
     *damaged = (damage_case){.image = *image, .memory = memory_os_create()};
     test_view_build(&damaged->view, &damaged->image, damaged->image.count);
@@ -43,11 +45,35 @@ static bool differs(const damage_case *damaged, size_t from, size_t to) {
     return to > damaged->size || memcmp(damaged->bytes + from, damaged->image.bytes + from, to - from) != 0;
 }
 
+/* Whether damage made all of that zero. */
+static bool was_cleared(const damage_case *damaged, size_t from, size_t to) {
+    if (to > damaged->size) to = damaged->size;
+    if (from >= to || !differs(damaged, from, to)) return false;
+    for (size_t i = from; i < to; i++) {
+        if (damaged->bytes[i]) return false;
+    }
+    return true;
+}
+
+/* The lowest sector that damage has made zero, or zero from the end of an entry in it: that is what a crash leaves of
+ * bytes that were not written, and what lies above is taken for the rest of it, not far from the file's end. */
+static size_t first_cleared(const damage_case *damaged) {
+    for (size_t sector = 0; sector < damaged->size; sector += SECTOR) {
+        if (was_cleared(damaged, sector, sector + SECTOR)) return sector;
+        for (size_t i = 0; i < damaged->image.count; i++) {
+            size_t tail = damaged->image.records[i].tail;
+            if (tail > sector && tail < sector + SECTOR && was_cleared(damaged, tail, sector + SECTOR)) return tail;
+        }
+    }
+    return damaged->size;
+}
+
 static hits count_hits(const damage_case *damaged) {
     hits found = {0};
+    size_t cleared = first_cleared(damaged);
     for (size_t i = 0; i < damaged->image.count; i++) {
         const test_record *record = &damaged->image.records[i];
-        if (!differs(damaged, record->prev, record->tail)) continue;
+        if (record->tail <= cleared && !differs(damaged, record->prev, record->tail)) continue;
         found.entries++;
         if (differs(damaged, record->prev, record->end) || differs(damaged, record->end + 8, record->tail))
             found.beside_hashes = true;
@@ -68,11 +94,11 @@ static size_t differing_keys(simdrive_store *store, const damage_case *damaged) 
         simdrive_entry entry = {0};
         simdrive_status status = simdrive_read_hash(store, hash, &entry);
         CHECK(status == SIMDRIVE_OK || status == SIMDRIVE_NOT_FOUND || status == SIMDRIVE_ERROR_CORRUPT);
-        bool shown = status == SIMDRIVE_OK;
-        bool as_it_was = shown && live && entry.size == test_record_size(record) &&
+        bool found = status == SIMDRIVE_OK;
+        bool as_it_was = found && live && entry.size == test_record_size(record) &&
                          memcmp(entry.data, damaged->image.bytes + record->start, entry.size) == 0;
-        if (shown && !as_it_was) CHECK(test_image_ever_had(&damaged->image, hash, entry.data, entry.size));
-        differ += live ? !as_it_was : shown;
+        if (found && !as_it_was) CHECK(test_image_ever_had(&damaged->image, hash, entry.data, entry.size));
+        differ += live ? !as_it_was : found;
         simdrive_entry_release(&entry);
     }
     return differ;

@@ -2,7 +2,8 @@
  *
  * damage_check.h — a store whose bytes are known, the same bytes with damage, and what must hold of them.
  *
- * An entry is *hit* when a byte of it differs, its padding included, or is not there any more. Then:
+ * An entry is *hit* when a byte of it differs, its padding included, or is not there any more; or when a sector below
+ * it was made zero, for that looks like a write that a crash has cut short, and all above like the rest of it. Then:
  *   - opening for reading never fails for lack of an entry when one is not hit, and leaves the file as it is;
  *   - no read gives bytes that were not written under that key;
  *   - reading with checks, what salvage makes, and what a writer sees that is admitted, differ from the undamaged
