@@ -157,6 +157,7 @@ static void take_readable(const run *r, shown *readable) {
     simdrive_store *store = NULL;
     CHECK_OK(sdi_open_with_os(r->os, STORE, &options, &store));
     shown_take(readable, store, r->bytes, r->size);
+    shown_drop_unstorable(readable);
     CHECK_OK(simdrive_close(store));
 }
 

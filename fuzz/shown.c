@@ -66,6 +66,17 @@ void shown_take(shown *all, simdrive_store *store, const uint8_t *bytes, size_t 
     simdrive_iterator_close(iterator);
 }
 
+void shown_drop_unstorable(shown *all) {
+    size_t kept = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->entries[i].size > 1 || all->entries[i].payload[0] != 0)
+            all->entries[kept++] = all->entries[i];
+        else
+            free(all->entries[i].payload);
+    }
+    all->count = kept;
+}
+
 const shown_entry *shown_find(const shown *all, uint64_t key_hash) {
     for (size_t i = 0; i < all->count; i++) {
         if (all->entries[i].key_hash == key_hash) return &all->entries[i];

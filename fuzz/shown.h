@@ -26,6 +26,9 @@ void shown_free(shown *all);
  * metadata, holds the file's bytes, and no key comes twice. `bytes` are those of the file. */
 void shown_take(shown *all, simdrive_store *store, const uint8_t *bytes, size_t size);
 
+/* Leaves out payloads that are the single byte 00, which nobody can store again. */
+void shown_drop_unstorable(shown *all);
+
 /* NULL when it is not there. */
 const shown_entry *shown_find(const shown *all, uint64_t key_hash);
 /* Whether `all` has every entry of `some`, with the same payload. */

@@ -5,7 +5,7 @@
  * Four times the bytes may cost 4.6 times the steps. The time of opening is printed, and counting is part of it; it
  * decides nothing.
  *
- *   work_growth          sizes 128 KiB and 512 KiB
+ *   work_growth          sizes 256 KiB and 1 MiB
  *   work_growth LARGER   the same, so many times larger
  */
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "fuzz.h"
 #include "kernel/kernel.h"
 
-enum { SMALL = 128 << 10, GROWTH = 4, LINK_FIELD = 8, CHECKSUM_FIELD = 16 };
+enum { SMALL = 256 << 10, GROWTH = 4, LINK_FIELD = 8, CHECKSUM_FIELD = 16 };
 
 static const double MOST = 4.6;
 
