@@ -359,17 +359,15 @@ static simdrive_status link_is_suspect(search_state *search, const sdi_record *r
     }
 }
 
-/* Whether an entry whose link leads to 0 is the first of the file, as it seems: then no valid chain ends within it. A
- * link of zeros may just as well be one that was lost. */
+/* Whether an entry whose link leads to 0 is the first of the file, as it seems: then no entry stands within it that has
+ * its checksum. A link of zeros may just as well be one that was lost, and other damage may lie below it. */
 static simdrive_status is_first_entry(search_state *search, const sdi_record *record, bool *answer) {
     uint64_t within = 0;
-    bool valid = false;
     *answer = true;
     if (record->end > search->spare_steps) return SIMDRIVE_OK;
     search->spare_steps -= record->end;
     simdrive_status status = find_tail(search, record->end, 0, &within);
-    if (status == SIMDRIVE_OK && within != 0) status = judge_chain(search, within, &valid);
-    *answer = !valid;
+    *answer = within == 0;
     return status;
 }
 
@@ -555,7 +553,8 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
             status = payload_is_torn(search, run->broken, &record, &torn);
             if (status != SIMDRIVE_OK || !torn) return status;
             *tail = next = record.prev;
-            status = next != 0 ? judge_chain(search, next, &valid) : SIMDRIVE_OK;
+            valid = false; /* a link to 0 proves nothing, least of all about what was found below */
+            if (next != 0) status = judge_chain(search, next, &valid);
             if (status != SIMDRIVE_OK) return status;
             run->lowest = record;
         }

@@ -845,6 +845,83 @@ static void readers_see_what_is_before_a_long_stream_over_zeros(void **state) {
     bench_end(&b);
 }
 
+/* --- damage ------------------------------------------------------------------------------------------------------ */
+
+/* The link of an entry was lost as well as a sector of its payload: that it seems to lead to the file's beginning does
+ * not make it the first entry, and what lies below it no rest of a crash. */
+static void a_torn_entry_with_a_lost_link_hides_nothing_below_it(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "a torn entry whose link is 0");
+    test_image image = {0};
+    test_random random = test_random_begin(77);
+    uint8_t payload[2000];
+    test_random_fill(&random, payload, sizeof payload);
+    for (uint64_t key = 1; key <= 3; key++) test_image_put(&image, key, payload, 100 * (size_t)key);
+    test_image_put(&image, 4, payload, sizeof payload);
+    test_image_put(&image, 5, payload, 300);
+    const test_record *torn = &image.records[3];
+    memset(image.bytes + torn->start / 512 * 512 + 512, 0, 512);
+    memset(image.bytes + torn->end + 8, 0, 8);
+    test_file_put(b.path, image.bytes, image.size);
+
+    simdrive_store *store = test_open_read_only(b.path);
+    CHECK(test_info(store).damage == SIMDRIVE_DAMAGE_MIDDLE);
+    for (uint64_t key = 1; key <= 5; key++) {
+        simdrive_entry entry = {0};
+        if (key != 4) CHECK_OK(simdrive_read_hash(store, key, &entry));
+        if (key != 4) CHECK(memcmp(entry.data, payload, entry.size) == 0);
+        simdrive_entry_release(&entry);
+    }
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    bench_end(&b);
+}
+
+/* The same where the payload is wrong and an entry further down is damaged, too: no valid chain ends below the link. */
+static void a_lost_link_above_other_damage_loses_one_entry(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "a link of 0 above another damaged entry");
+    enum { ENTRIES = 12, DAMAGED = 3, LOST = 9 };
+    test_image image = {0};
+    uint8_t payload[100];
+    test_random random = test_random_begin(78);
+    test_random_fill(&random, payload, sizeof payload);
+    for (uint64_t key = 0; key < ENTRIES; key++) test_image_put(&image, key, payload, 80 + (size_t)key);
+    image.bytes[image.records[DAMAGED].end + 9] ^= 0x40;
+    image.bytes[image.records[LOST].start] ^= 1;
+    memset(image.bytes + image.records[LOST].end + 8, 0, 8);
+    test_file_put(b.path, image.bytes, image.size);
+
+    simdrive_store *store = test_open_read_only(b.path);
+    for (uint64_t key = 0; key < ENTRIES; key++)
+        CHECK(simdrive_exists_hash(store, key) || key == DAMAGED || key == LOST);
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    bench_end(&b);
+}
+
+/* Behind padding the byte is no tombstone, so that such an entry can be in a file. */
+static void salvage_passes_over_a_payload_that_cannot_be_stored(void **state) {
+    (void)state;
+    bench b;
+    char saved[TEST_PATH_MAX];
+    bench_begin(&b, "salvage of a payload of the single byte 00");
+    test_image image = {0};
+    test_image_put(&image, 1, "value", 5);
+    test_image_put(&image, 2, "", 1);
+    test_image_put(&image, 3, "another", 7);
+    test_file_put(b.path, image.bytes, image.size);
+    CHECK_OK(simdrive_salvage(b.path, test_path(&b.folder, "saved", saved), NULL, NULL, NULL, NULL));
+    simdrive_store *store = test_open_read_only(saved);
+    CHECK_U64(2, simdrive_count(store));
+    CHECK(simdrive_exists_hash(store, 1) && simdrive_exists_hash(store, 3));
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    bench_end(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_compaction_does_not_stop_later_ones),
@@ -866,7 +943,13 @@ int main(void) {
         cmocka_unit_test(a_key_that_is_not_there_is_refused),
         cmocka_unit_test(an_entry_that_is_zero_says_nothing),
         cmocka_unit_test(a_group_of_writes_is_refused_by_a_poisoned_handle),
+<<<<<<< HEAD
         cmocka_unit_test(readers_see_what_is_before_a_long_stream_over_zeros),
+=======
+        cmocka_unit_test(a_torn_entry_with_a_lost_link_hides_nothing_below_it),
+        cmocka_unit_test(a_lost_link_above_other_damage_loses_one_entry),
+        cmocka_unit_test(salvage_passes_over_a_payload_that_cannot_be_stored),
+>>>>>>> fuzz
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
