@@ -433,8 +433,13 @@ static void memory_watch_end(const sdi_os *os, sdi_watch *watch) {
     (void)os, (void)watch;
 }
 
-static void memory_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
+static bool memory_advise(const sdi_os *os, const uint8_t *address, uint64_t size, sdi_advice advice) {
     (void)os, (void)address, (void)size, (void)advice;
+    return false;
+}
+
+static void memory_begin_write_back(const sdi_os *os, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)os, (void)file, (void)offset, (void)size;
 }
 
 /* --- the table, and files behind the store's back ---------------------------------------------------------- */
@@ -480,6 +485,7 @@ memory_os *memory_os_create(void) {
                              .watch_begin = memory_watch_begin,
                              .watch_wait = memory_watch_wait,
                              .watch_end = memory_watch_end,
+                             .begin_write_back = memory_begin_write_back,
                              .advise = memory_advise};
     return memory;
 }

@@ -457,11 +457,20 @@ static void memory_unmap(const sdi_os *table, const uint8_t *base, uint64_t size
     }
 }
 
-static void memory_advise(const sdi_os *table, const uint8_t *address, uint64_t size, sdi_advice advice) {
+static bool memory_advise(const sdi_os *table, const uint8_t *address, uint64_t size, sdi_advice advice) {
     (void)table;
     (void)address;
     (void)size;
     (void)advice;
+    return false;
+}
+
+/* Promises nothing about what a crash leaves: any order stays possible. */
+static void memory_begin_write_back(const sdi_os *table, sdi_file *file, uint64_t offset, uint64_t size) {
+    (void)table;
+    (void)file;
+    (void)offset;
+    (void)size;
 }
 
 static simdrive_status memory_watch_begin(const sdi_os *table, const char *path, sdi_watch **out) {
@@ -526,6 +535,7 @@ memory_os *memory_os_create(void) {
         .watch_begin = memory_watch_begin,
         .watch_wait = memory_watch_wait,
         .watch_end = memory_watch_end,
+        .begin_write_back = memory_begin_write_back,
         .advise = memory_advise,
     };
     return os;
