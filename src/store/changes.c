@@ -159,12 +159,15 @@ simdrive_status simdrive_changes_begin(simdrive_store *store, const simdrive_pos
     memset(changes, 0, offsetof(simdrive_changes, ends));
     changes->store = store;
     changes->pin = sdi_pin_with_index(store);
-    if (since && !sdi_position_holds(changes->pin->generation, since)) status = SIMDRIVE_ERROR_STALE_OFFSET;
+    if (since && !sdi_position_holds(changes->pin->generation, since))
+        status = sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
     if (status == SIMDRIVE_OK && since) changes->position = since->offset;
     if (status == SIMDRIVE_OK) status = look(changes, &replaced);
     if (status != SIMDRIVE_OK) {
+        int os_error = sdi_get_os_error();
         simdrive_changes_end(changes);
-        return sdi_refuse(status);
+        sdi_set_os_error(os_error);
+        return status;
     }
     *out = changes;
     return SIMDRIVE_OK;

@@ -290,6 +290,19 @@ static simdrive_status open_file(simdrive_store *store, sdi_file **out, bool *cr
     return os->open(os, store->path, SDI_OPEN_CREATE, options->file_mode, out);
 }
 
+/* A call that fails leaves no file that it has made. Whether it has can be told with `must_create` only. The lock is
+ * held, so nobody else has written to it. */
+static void take_back_new_file(const simdrive_store *store, sdi_file *file) {
+    const sdi_os *os = store->os;
+    sdi_file_info info, named;
+    int os_error = sdi_get_os_error();
+    if (store->options.must_create && os->info(os, file, &info) == SIMDRIVE_OK &&
+        os->path_info(os, store->path, &named) == SIMDRIVE_OK && named.id.device == info.id.device &&
+        named.id.number == info.id.number && info.size == 0)
+        os->unlink(os, store->path);
+    sdi_set_os_error(os_error);
+}
+
 /* Step 1. */
 static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size) {
     simdrive_store *store = generation->store;
@@ -306,6 +319,7 @@ static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size)
         } else {
             status = os->lock(os, file);
         }
+        bool locked = status == SIMDRIVE_OK;
         if (status == SIMDRIVE_OK) status = os->info(os, file, &info);
         if (status == SIMDRIVE_OK && !store->options.read_only) {
             status = os->path_info(os, store->path, &named);
@@ -322,6 +336,7 @@ static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size)
         bool sync_name = created && store->options.sync != SIMDRIVE_SYNC_NONE;
         if (status == SIMDRIVE_OK && sync_name) status = os->sync_folder_of(os, store->real_path);
         if (status != SIMDRIVE_OK) {
+            if (locked) take_back_new_file(store, file);
             os->close(os, file);
             return status;
         }
@@ -391,6 +406,7 @@ simdrive_status sdi_open_with_os(const sdi_os *os, const char *path, const simdr
     }
     if (status != SIMDRIVE_OK) {
         int os_error = sdi_get_os_error();
+        if (generation && generation->file) take_back_new_file(store, generation->file);
         if (generation) sdi_generation_retire(generation);
         sdi_store_unref(store);
         sdi_set_os_error(os_error);

@@ -922,6 +922,49 @@ static void salvage_passes_over_a_payload_that_cannot_be_stored(void **state) {
     bench_end(&b);
 }
 
+/* A file made by a call that then failed stayed, empty, and stood in the way of the next attempt. */
+static void a_failed_call_leaves_no_file_that_it_has_made(void **state) {
+    bench b;
+    (void)state;
+    bench_begin(&b, "opening a new file fails");
+    const sdi_os *os = sdi_fault_os_table(b.faults);
+    simdrive_open_options options = {.struct_size = sizeof options, .must_create = true};
+    const sdi_fault_plan plan = {.kind = SDI_FAULT_MAP, .nth = 1, .status = SIMDRIVE_ERROR_IO, .os_error = 5};
+    for (int look = 0; look < 2; look++) {
+        sdi_fault_plan first = plan;
+        simdrive_store *store = NULL;
+        if (look) first.kind = SDI_FAULT_PATH_INFO;
+        sdi_fault_os_arm(b.faults, &first);
+        CHECK_STATUS(SIMDRIVE_ERROR_IO, sdi_open_with_os(os, b.path, &options, &store));
+        CHECK_U64(5, (unsigned)simdrive_last_os_error());
+        CHECK_U64(1, sdi_fault_os_disarm(b.faults));
+        CHECK(!test_file_exists(b.path));
+    }
+    bench_end(&b);
+}
+
+/* simdrive_last_os_error() said 0 of a failure of the system. */
+static void beginning_changes_tells_the_error_of_the_system(void **state) {
+    bench b;
+    (void)state;
+    bench_begin(&b, "beginning changes fails");
+    simdrive_changes *changes = NULL;
+    test_image image = {0};
+    test_image_put(&image, 1, "value", 5);
+    test_file_put(b.path, image.bytes, image.size);
+    simdrive_store *store = NULL;
+    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
+    CHECK_OK(sdi_open_with_os(sdi_fault_os_table(b.faults), b.path, &options, &store));
+    sdi_fault_plan plan = {.kind = SDI_FAULT_PATH_INFO, .nth = 2, .status = SIMDRIVE_ERROR_IO, .os_error = 5};
+    sdi_fault_os_arm(b.faults, &plan);
+    CHECK_STATUS(SIMDRIVE_ERROR_IO, simdrive_changes_begin(store, NULL, &changes));
+    CHECK_U64(5, (unsigned)simdrive_last_os_error());
+    CHECK_U64(1, sdi_fault_os_disarm(b.faults));
+    CHECK_OK(simdrive_close(store));
+    test_image_free(&image);
+    bench_end(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_compaction_does_not_stop_later_ones),
@@ -947,6 +990,8 @@ int main(void) {
         cmocka_unit_test(a_torn_entry_with_a_lost_link_hides_nothing_below_it),
         cmocka_unit_test(a_lost_link_above_other_damage_loses_one_entry),
         cmocka_unit_test(salvage_passes_over_a_payload_that_cannot_be_stored),
+        cmocka_unit_test(a_failed_call_leaves_no_file_that_it_has_made),
+        cmocka_unit_test(beginning_changes_tells_the_error_of_the_system),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,7 @@ simdrive_status sdi_posix_file_open(const sdi_os *os, const char *path, sdi_open
     else if (!S_ISREG(opened.st_mode)) status = not_a_file();
     else if (set_blocking(file->fd) != 0) status = sdi_posix_error(errno);
     if (status != SIMDRIVE_OK) {
+        if (how == SDI_OPEN_CREATE_NEW) unlink(path); /* it is ours, and nobody else knows of it */
         sdi_posix_file_close(os, file);
         return status;
     }

@@ -37,9 +37,15 @@ static void must(int error) {
     (void)error;
 }
 
+/* EAGAIN says of all of these that there is no room for one more. */
+static simdrive_status status_of(int error) {
+    if (error == 0) return SIMDRIVE_OK;
+    simdrive_status status = sdi_posix_error(error);
+    return error == EAGAIN ? SIMDRIVE_ERROR_NO_MEMORY : status;
+}
+
 simdrive_status sdi_mutex_init(sdi_mutex *mutex) {
-    int error = pthread_mutex_init(mutex_of(mutex), NULL);
-    return error == 0 ? SIMDRIVE_OK : sdi_posix_error(error);
+    return status_of(pthread_mutex_init(mutex_of(mutex), NULL));
 }
 
 void sdi_mutex_destroy(sdi_mutex *mutex) {
@@ -89,8 +95,7 @@ static int wait_for(pthread_cond_t *condition, pthread_mutex_t *mutex, uint32_t 
 #endif
 
 simdrive_status sdi_condition_init(sdi_condition *condition) {
-    int error = init_condition(condition_of(condition));
-    return error == 0 ? SIMDRIVE_OK : sdi_posix_error(error);
+    return status_of(init_condition(condition_of(condition)));
 }
 
 void sdi_condition_destroy(sdi_condition *condition) {
@@ -156,8 +161,7 @@ simdrive_status sdi_thread_start(sdi_thread *thread, void (*run)(void *user), vo
     int error = create_thread((pthread_t *)(void *)thread->space, argument);
     if (error == 0) return SIMDRIVE_OK;
     free(argument);
-    simdrive_status status = sdi_posix_error(error);
-    return error == EAGAIN ? SIMDRIVE_ERROR_NO_MEMORY : status; /* no room for one more thread */
+    return status_of(error);
 }
 
 void sdi_thread_join(sdi_thread *thread) {
