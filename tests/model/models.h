@@ -6,6 +6,7 @@
 
 #include "explore.h"
 
+extern const sdm_model sdm_index_model;
 extern const sdm_model sdm_pins_model;
 
 #endif
