@@ -9,7 +9,7 @@
  * common append fails, for want of space say, each is tried on its own, so that nobody fails for another's sake.
  *
  * All requests of a group are appended in the order in which they came. When one of them is an atomic batch the whole
- * group is one, which is more than was asked for.
+ * group is one, which is more than was asked for. The order of the steps is that of tests/model/place_model.c too.
  */
 #include <string.h>
 

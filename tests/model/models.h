@@ -8,5 +8,6 @@
 
 extern const sdm_model sdm_index_model;
 extern const sdm_model sdm_pins_model;
+extern const sdm_model sdm_place_model;
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "models.h"
 
-static const sdm_model *const models[] = {&sdm_index_model, &sdm_pins_model};
+static const sdm_model *const models[] = {&sdm_index_model, &sdm_pins_model, &sdm_place_model};
 
 static bool explore_as_it_is(const sdm_model *model, bool long_form, bool trace) {
     bool right = true;
