@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* explore.c — see explore.h. Of each state two independent 64-bit hashes are remembered, not the state: that two of
- * some millions of states have both in common is less likely than a fault of the machine. The path to the state at hand is a
- * stack of whole states; a state on it that is met again closes a cycle. */
+ * some millions of states have both in common is less likely than a fault of the machine. The path to the state at
+ * hand is a stack of whole states; a state on it that is met again closes a cycle. */
 #include "explore.h"
 
 #include <stdio.h>
