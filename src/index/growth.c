@@ -11,6 +11,7 @@
  *   3. Publish: the words, or the new root whose words are complete, with release order. Readers may go on in the old
  *      segment; what it says stays true as long as no key is put (lookup.c).
  *   4. Give the old segment back, to be used in step 1 of a later split.
+ * The order of the stores is that of tests/model/index_model.c: change both.
  *
  * Hashes that have the same first bits of u, more than chance allows, were made that way. No split can tell them apart;
  * so directories are kept from getting much larger than what they lead to, and segments double then. */

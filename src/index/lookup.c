@@ -9,7 +9,8 @@
  *      again since step 1 holds slots of other keys, which the file refutes, or newer ones of this key.
  *   3. If it finds nothing, it looks at root and word again. Both as before: the segment was the right one all along
  *      (L3, L4), the key is not there. Otherwise again from 1.
- *   The base is loaded after the slot: it covers the slot's offset, since it was set before the slot was written. */
+ *   The base is loaded after the slot: it covers the slot's offset, since it was set before the slot was written.
+ * tests/model/index_model.c tries all interleavings of these steps and of the writer's, put and split: change both. */
 #include "index/state.h"
 
 typedef struct probe {

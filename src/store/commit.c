@@ -14,7 +14,7 @@
  * waited for where one writer is alone, nor, after one such wait in vain, where they have stopped.
  *
  * All requests of a group are appended in the order in which they came. When one of them is an atomic batch the whole
- * group is one, which is more than was asked for.
+ * group is one, which is more than was asked for. The order of the steps is that of tests/model/place_model.c too.
  */
 #include <string.h>
 

@@ -28,7 +28,10 @@
  *
  * Sources: counting both directions apart, and reading them in this order, is how the Linux kernel's sleepable RCU
  * knows that nobody is inside (McKenney, "Sleepable RCU", 2006). The one-sided barrier is membarrier(2), or
- * FlushProcessWriteBuffers() on Windows. */
+ * FlushProcessWriteBuffers() on Windows.
+ *
+ * All interleavings of a small model of this file, pins.c and generation.c are tried by tests/model/pins_model.c, whose
+ * steps have the names and the order of what is here: change both. */
 #ifndef SDI_PINS_H
 #define SDI_PINS_H
 

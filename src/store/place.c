@@ -15,6 +15,8 @@
  * moment, and then sleeps on a condition of his own, so that each is woken by himself. A turn is ended with the mutex
  * held, and its last store is the outcome. Its owner, if he is awake, may be gone right after that store, and the turn
  * with him; if he sleeps, he cannot go before the mutex is left, so his condition is still there to be woken.
+ *
+ * tests/model/place_model.c tries all interleavings of these steps and of those of a group (commit.c): change both.
  */
 #include "store/store.h"
 
