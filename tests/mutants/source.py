@@ -180,7 +180,8 @@ def mutants_of(file, text):
                 changes += deletions(tokens, i)
             for operator, first, last, new in changes:
                 old = text[first:last]
-                found.append(Mutant(file, name, tokens[start].start, text.count("\n", 0, first) + 1, operator, first, last,
+                line = text.count("\n", 0, first) + 1
+                found.append(Mutant(file, name, tokens[start].start, line, operator, first, last,
                                     f"!({old})" if new is None else new, old))
     return found
 
