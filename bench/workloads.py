@@ -116,6 +116,11 @@ UNITS = {
     "bytes": Unit("MiB", MIB, False),
     "reads": Unit("reads", 1, False),
     "faults": Unit("faults", 1, False),
+    "of the limit": Unit("of the limit", 1, True),
+    "processors": Unit("processors", 1, False),
+    "migrations": Unit("migrations", 1, False),
+    "switches/s": Unit("per s", 1, False),
+    "faults/s": Unit("per s", 1, False),
 }
 
 PLAIN_METRICS = ("rate", "time")  # what a workload is about; needs no name of its own

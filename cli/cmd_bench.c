@@ -36,6 +36,7 @@ typedef struct bench {
     simdrive_entry *found;
     uint64_t steps_done;
     uint64_t steps;
+    bool mapped;                 /* single values went into a map of the file's end */
     unsigned sink;               /* what was read, so that reading is not left out */
 } bench;
 
@@ -85,6 +86,18 @@ static uint64_t single_count(const bench *work) {
     return work->entries < 10 ? work->entries : work->entries / 10;
 }
 
+/* Which mode the last write was in, and if it is not the one that was asked for, why. */
+static simdrive_status note_append_mode(bench *work) {
+    simdrive_info info = {.struct_size = sizeof info};
+    simdrive_status status = simdrive_get_info(work->store, &info);
+    work->mapped = info.append_map_used;
+    if (status == SIMDRIVE_OK && info.append_map_wanted && !info.append_map_used)
+        sdi_cli_note(work->cli, "single values were written with calls of the system: %s",
+                     info.append_map_status == SIMDRIVE_OK ? "they are too large for a map"
+                                                           : simdrive_status_text(info.append_map_status));
+    return status;
+}
+
 static simdrive_status write_singles(bench *work, result *out) {
     simdrive_status status = SIMDRIVE_OK;
     uint64_t count = single_count(work);
@@ -98,7 +111,7 @@ static simdrive_status write_singles(bench *work, result *out) {
     }
     out->operations = count;
     out->bytes = count * work->value_size;
-    return status;
+    return status == SIMDRIVE_OK ? note_append_mode(work) : status;
 }
 
 /* Keys are made outside the clock, a batch of them at a time. */
@@ -197,6 +210,7 @@ static void report_json(const bench *work, const result *results, size_t count) 
     sdi_cli_json_number(&json, "batch", work->batch);
     sdi_cli_json_text(&json, "kernels", simdrive_kernels());
     sdi_cli_json_text(&json, "version", simdrive_version());
+    sdi_cli_json_text(&json, "append", work->mapped ? "map" : "write");
     sdi_cli_json_list(&json, "results");
     for (size_t i = 0; i < count; i++) {
         sdi_cli_json_object(&json, NULL);
@@ -258,6 +272,7 @@ static sdi_cli_exit run(bench *work) {
     simdrive_open_options options = {
         .struct_size = sizeof options, .must_create = true, .saved_index = SIMDRIVE_SAVED_INDEX_OFF};
     options.checksum = work->cli->options.checksum;
+    options.append = work->cli->options.append;
     if (work->cli->options.sync) options.sync = SIMDRIVE_SYNC_COMMIT;
     sdi_cli_interrupts_catch();
     simdrive_status status = simdrive_open(path, &options, &work->store);

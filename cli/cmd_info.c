@@ -19,7 +19,7 @@ typedef struct figure {
     uint64_t value;
 } figure;
 
-enum { FIGURE_COUNT = 12 };
+enum { FIGURE_COUNT = 13 };
 
 static void figures_of(const simdrive_info *info, uint64_t savings, figure out[FIGURE_COUNT]) {
     const figure figures[FIGURE_COUNT] = {
@@ -32,6 +32,7 @@ static void figures_of(const simdrive_info *info, uint64_t savings, figure out[F
         {"stale_bytes", info->stale_bytes},
         {"compaction_savings", savings},
         {"damaged_tail_bytes", info->damaged_tail_bytes},
+        {"room_ahead_bytes", info->room_ahead_bytes},
         {"corrupt_entries", info->corrupt_entries},
         {"alignment", simdrive_alignment()},
         {"index_bytes", info->index_bytes},

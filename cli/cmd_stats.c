@@ -40,6 +40,7 @@ static const member members[] = {
     {MEMBER(padding_bytes), BYTES, NULL},
     {MEMBER(metadata_bytes), BYTES, NULL},
     {MEMBER(damaged_tail_bytes), BYTES, NULL},
+    {MEMBER(room_ahead_bytes), BYTES, NULL},
     {MEMBER(damage), DAMAGE, "its opening"},
     {MEMBER(corrupt_entries), COUNT, NULL},
     {MEMBER(open_ns), NANOSECONDS, NULL},
@@ -64,6 +65,9 @@ static const member members[] = {
     {MEMBER(sync), LATENCY, NULL},
     {MEMBER(quarantined_bytes), BYTES, NULL},
     {MEMBER(poisoned), FLAG, NULL},
+    {MEMBER(append_map_wanted), FLAG, NULL},
+    {MEMBER(append_map_used), FLAG, NULL},
+    {MEMBER(append_map_status), STATUS, NULL},
     {MEMBER(compaction_runs), FLAG, "compaction by this process"},
     {MEMBER(compaction_done), BYTES, NULL},
     {MEMBER(compaction_total), BYTES, NULL},
@@ -88,6 +92,12 @@ static uint64_t number_of(const simdrive_statistics *statistics, const member *o
     if (of->kind == BYTES || of->kind == COUNT || of->kind == NANOSECONDS)
         memcpy(&number, at, sizeof number);
     return number;
+}
+
+static simdrive_status status_of(const simdrive_statistics *statistics, const member *of) {
+    simdrive_status status;
+    memcpy(&status, (const char *)statistics + of->offset, sizeof status);
+    return status;
 }
 
 static simdrive_latency latency_of(const simdrive_statistics *statistics, const member *of) {
@@ -154,7 +164,7 @@ static void print_member(const simdrive_statistics *statistics, const member *of
         break;
     case FLAG: sdi_cli_print("%s\n", number != 0 ? "yes" : "no"); break;
     case DAMAGE: sdi_cli_print("%s\n", sdi_cli_damage_name(statistics->damage)); break;
-    case STATUS: sdi_cli_print("%s\n", simdrive_status_text(statistics->compaction_status)); break;
+    case STATUS: sdi_cli_print("%s\n", simdrive_status_text(status_of(statistics, of))); break;
     case LATENCY:
         latency = latency_of(statistics, of);
         print_latency(&latency);
@@ -192,7 +202,7 @@ static void json_member(sdi_cli_json *json, const simdrive_statistics *statistic
     case FLAG: sdi_cli_json_bool(json, of->name, number_of(statistics, of) != 0); break;
     case DAMAGE: sdi_cli_json_text(json, of->name, sdi_cli_damage_name(statistics->damage)); break;
     case STATUS:
-        sdi_cli_json_text(json, of->name, simdrive_status_name(statistics->compaction_status));
+        sdi_cli_json_text(json, of->name, simdrive_status_name(status_of(statistics, of)));
         break;
     case LATENCY:
         latency = latency_of(statistics, of);

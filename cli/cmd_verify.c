@@ -25,6 +25,9 @@ static void report_text(const sdi_cli *cli, const sdi_cli_findings *findings, co
         sdi_cli_print("damaged tail: %" PRIu64 " bytes behind the last complete entry\n", report->damaged_tail_bytes);
     }
     if (cli->options.verbosity < 0) return;
+    if (report->room_ahead_bytes > 0)
+        sdi_cli_print("room ahead: %" PRIu64 " zeros behind the last entry, set aside by a writer: no damage\n",
+                      report->room_ahead_bytes);
     if (report->entries_reclaimed > 0)
         sdi_cli_print("reclaimed: %" PRIu64 " replaced entries, which is no damage\n", report->entries_reclaimed);
     sdi_cli_print("%s: %" PRIu64 " entries, %" PRIu64 " bytes checked, %zu damaged\n", ok ? "ok" : "damaged",

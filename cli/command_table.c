@@ -12,7 +12,7 @@
 
 #define FINDINGS_JSON                                                                                                 \
     "\"entries_checked\", \"bytes_checked\", \"corrupt\" (a list of objects with \"offset\", \"end\", \"key_hash\", " \
-    "\"live\", \"reason\"), \"damaged_tail_bytes\""
+    "\"live\", \"reason\"), \"damaged_tail_bytes\", \"room_ahead_bytes\" (zeros set aside for entries: no damage)"
 
 const char sdi_cli_about[] =
     "A store is one file of payloads under keys. STORE is its path. It is created by write and import, and by copy and "
@@ -165,8 +165,9 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .summary = "describe a store",
         .description = "Counts, sizes, checksum kind, damage that opening found, and what compact would save.",
         .json = "One object: \"file\", \"file_size\", \"tail\", \"entries\" (live), \"tombstones\", \"stale_entries\", "
-                "\"live_bytes\", \"stale_bytes\", \"compaction_savings\", \"damaged_tail_bytes\", \"corrupt_entries\" "
-                "(found at opening), \"alignment\", \"index_bytes\", \"checksum\" (\"crc32c\" or \"crc32\"), "
+                "\"live_bytes\", \"stale_bytes\", \"compaction_savings\", \"damaged_tail_bytes\", "
+                "\"room_ahead_bytes\" (zeros that a writer has set aside for entries), \"corrupt_entries\" (found at "
+                "opening), \"alignment\", \"index_bytes\", \"checksum\" (\"crc32c\" or \"crc32\"), "
                 "\"damage\" (\"none\", \"tail\", \"middle\" or \"ambiguous\"), \"version\".",
         .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(AT),
         .run = sdi_cli_info,
@@ -185,13 +186,14 @@ const sdi_cli_command sdi_cli_command_table[] = {
             "text files, say.",
         .json = "One object: \"file\", \"file_size\", \"disk_bytes\", \"tail\", \"durable_tail\", \"entries\" (live), "
                 "\"stale_entries\", \"tombstones\", \"live_bytes\", \"stale_bytes\", \"padding_bytes\", "
-                "\"metadata_bytes\", \"damaged_tail_bytes\", \"damage\" (\"none\", \"tail\", \"middle\" or "
-                "\"ambiguous\"), \"corrupt_entries\", \"open_ns\", \"open_entries_walked\", "
+                "\"metadata_bytes\", \"damaged_tail_bytes\", \"room_ahead_bytes\", \"damage\" (\"none\", \"tail\", "
+                "\"middle\" or \"ambiguous\"), \"corrupt_entries\", \"open_ns\", \"open_entries_walked\", "
                 "\"open_from_saved_index\", \"read_only\", \"index_bytes\", \"index_keys\", \"index_slots\", "
                 "\"index_saves\", \"index_saved_tail\", \"generations\", \"held_bytes\", \"pins\", \"writes\", "
                 "\"deletes\", \"bytes_written\", \"commits\", \"batches\", \"syncs\", \"commit\" and \"sync\" (objects "
                 "with \"count\", \"total_ns\", \"p50_ns\", \"p90_ns\", \"p99_ns\", \"p999_ns\", \"max_ns\"), "
-                "\"quarantined_bytes\", \"poisoned\", \"compaction_runs\", \"compaction_done\", "
+                "\"quarantined_bytes\", \"poisoned\", \"append_map_wanted\", \"append_map_used\", "
+                "\"append_map_status\", \"compaction_runs\", \"compaction_done\", "
                 "\"compaction_total\", \"compactions\", \"compactions_failed\", \"compaction_status\" (the name of a "
                 "status), \"compaction_saved_bytes\", \"compaction_pause_max_ns\", \"reclaimed_bytes\", \"version\".",
         .options = SDI_CLI_BIT(JSON) | SDI_CLI_BIT(PROMETHEUS),
@@ -384,13 +386,18 @@ const sdi_cli_command sdi_cli_command_table[] = {
         .summary = "measure this machine on a temporary store",
         .description =
             "STORE must not exist: it is created, measured and removed. For a quick look only; figures depend on what "
-            "else the machine does.",
-        .json = "One object: \"entries\", \"value_size\", \"batch\", \"kernels\", \"version\", \"results\" (a list of "
-                "objects with \"name\", \"operations\", \"bytes\", \"seconds\").",
-        .options = BAR_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(ENTRIES) | SDI_CLI_BIT(VALUE_SIZE) | SDI_CLI_BIT(JSON),
+            "else the machine does.\n\n"
+            "With --append map single values are stored into a map of the file's end, where the system and the file "
+            "system have what that needs; where not, that is told.",
+        .json = "One object: \"entries\", \"value_size\", \"batch\", \"kernels\", \"version\", \"append\" (\"write\" "
+                "or \"map\": how single values were written), \"results\" (a list of objects with \"name\", "
+                "\"operations\", \"bytes\", \"seconds\").",
+        .options = BAR_OPTIONS | CREATE_OPTIONS | SDI_CLI_BIT(ENTRIES) | SDI_CLI_BIT(VALUE_SIZE) | SDI_CLI_BIT(JSON) |
+                   SDI_CLI_BIT(APPEND),
         .run = sdi_cli_bench,
         .examples = {{"simdrive new.store bench", "the default workload"},
-                     {"simdrive new.store bench --entries 1M --value-size 64", "another one"}},
+                     {"simdrive new.store bench --entries 1M --value-size 64", "another one"},
+                     {"simdrive new.store bench --append map", "the faster way to write single small values"}},
     },
 };
 const size_t sdi_cli_command_count = sizeof sdi_cli_command_table / sizeof sdi_cli_command_table[0];

@@ -51,6 +51,7 @@ void sdi_cli_findings_json(sdi_cli_json *json, const sdi_cli_findings *findings,
     }
     sdi_cli_json_list_end(json);
     sdi_cli_json_number(json, "damaged_tail_bytes", report->damaged_tail_bytes);
+    sdi_cli_json_number(json, "room_ahead_bytes", report->room_ahead_bytes);
 }
 
 void sdi_cli_findings_print(const sdi_cli_findings *findings) {

@@ -17,7 +17,8 @@ typedef struct sdi_cli_findings {
 simdrive_status sdi_cli_findings_add(void *user, const simdrive_finding *finding);
 void sdi_cli_findings_release(sdi_cli_findings *findings);
 
-/* The members that all three reports have: `entries_checked`, `bytes_checked`, `corrupt` and `damaged_tail_bytes`. */
+/* The members that all three reports have: `entries_checked`, `bytes_checked`, `corrupt`, `damaged_tail_bytes` and
+ * `room_ahead_bytes`. */
 void sdi_cli_findings_json(sdi_cli_json *json, const sdi_cli_findings *findings, const simdrive_report *report);
 /* "none", "tail", ...: what reports call the damage that opening found. */
 const char *sdi_cli_damage_name(simdrive_damage damage);

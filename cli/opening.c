@@ -14,7 +14,7 @@ static void tell_damage(const sdi_cli *cli, simdrive_store *store, const char *p
     if (simdrive_get_info(store, &info) != SIMDRIVE_OK) return;
     if (info.damage == SIMDRIVE_DAMAGE_TAIL) {
         sdi_cli_note(cli, "'%s' has %" PRIu64 " bytes behind its last complete entry that belong to none; they are "
-                     "passed over, and the next write moves them to '%s.tail-%" PRIu64 "', unless they are zeros", path,
+                     "passed over, and the next write moves them to '%s.tail-%" PRIu64 "'", path,
                      info.damaged_tail_bytes, path, info.tail);
     } else if (info.damage != SIMDRIVE_DAMAGE_NONE) {
         sdi_cli_note(cli, "'%s' is damaged and shown as far as it can be reached; run verify, then salvage", path);

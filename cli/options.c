@@ -41,6 +41,8 @@ const sdi_cli_option sdi_cli_option_table[SDI_CLI_OPTION_COUNT] = {
                                  "only when the file would get smaller by at least PERCENT, 1 to 100"},
     [SDI_CLI_OPTION_SAVED_INDEX] = {NULL, "saved-index", "MODE", "auto off always",
                                     "the index beside the store: auto (default), off, or always saved"},
+    [SDI_CLI_OPTION_APPEND] = {NULL, "append", "MODE", "write map",
+                               "how small values are written one by one: write (default), or map"},
 };
 
 bool sdi_cli_parse_size(const char *text, uint64_t *size) {
@@ -109,6 +111,13 @@ static bool set_saved_index(const char *argument, sdi_cli_options *options) {
     return false;
 }
 
+static bool set_append(const char *argument, sdi_cli_options *options) {
+    options->append = strcmp(argument, "map") == 0 ? SIMDRIVE_APPEND_MAP : SIMDRIVE_APPEND_WRITE;
+    if (options->append == SIMDRIVE_APPEND_MAP || strcmp(argument, "write") == 0) return true;
+    sdi_cli_usage_error(NULL, "--append '%s' is no mode; give write or map", argument);
+    return false;
+}
+
 static bool set_checksum(const char *argument, sdi_cli_options *options) {
     if (strcmp(argument, "crc32c") == 0) {
         options->checksum = SIMDRIVE_CHECKSUM_CRC32C;
@@ -163,6 +172,7 @@ static bool set_option(unsigned id, const char *argument, sdi_cli_options *optio
     case SDI_CLI_OPTION_NO_WAIT: options->no_wait = true; break;
     case SDI_CLI_OPTION_AT: return set_number(option, argument, UINT64_MAX, &options->at);
     case SDI_CLI_OPTION_SAVED_INDEX: return set_saved_index(argument, options);
+    case SDI_CLI_OPTION_APPEND: return set_append(argument, options);
     case SDI_CLI_OPTION_IF_STALE: return set_percent(option, argument, &options->if_stale);
     case SDI_CLI_OPTION_COUNT: break;
     }

@@ -38,6 +38,7 @@ typedef enum sdi_cli_option_id {
     SDI_CLI_OPTION_AT,
     SDI_CLI_OPTION_IF_STALE,
     SDI_CLI_OPTION_SAVED_INDEX,
+    SDI_CLI_OPTION_APPEND,
     SDI_CLI_OPTION_COUNT
 } sdi_cli_option_id;
 
@@ -86,6 +87,7 @@ typedef struct sdi_cli_options {
     uint64_t at;            /* 0 when not given */
     unsigned if_stale;      /* percent; 0 when not given */
     simdrive_saved_index saved_index;
+    simdrive_append_mode append;
 } sdi_cli_options;
 
 /* Splits `arguments` (without the program's name) into options and operands; `operands` has room for all of them. On

@@ -350,7 +350,7 @@ SIMDRIVE_API simdrive_status simdrive_close(simdrive_store *store);
 /* What a store is at this moment. Byte counts are of the file, padding included. */
 typedef struct simdrive_info {
     size_t struct_size;               /* sizeof(simdrive_info), set by the caller */
-    uint64_t file_size;               /* bytes of the file, a damaged tail included */
+    uint64_t file_size;               /* bytes of the file, a damaged tail included, room ahead not */
     uint64_t tail;                    /* end of the last complete entry: where the next one begins */
     uint64_t entries;                 /* live entries, one for each key; those that are corrupt count too */
     uint64_t tombstones;              /* tombstones in the file */
@@ -366,6 +366,13 @@ typedef struct simdrive_info {
     simdrive_checksum_kind checksum;  /* kind that new entries get */
     bool read_only;
     bool poisoned;                    /* writes are refused with ERROR_POISONED */
+    bool append_map_wanted;           /* the handle writes, and was opened with SIMDRIVE_APPEND_MAP */
+    bool append_map_used;             /* room is made: the next small entry is stored into the map */
+    simdrive_status append_map_status; /* why the last entry that could have been was not: ERROR_UNSUPPORTED, by the
+                                          system, the file system, or SIMDRIVE_SYNC_COMMIT; or what failed, and is
+                                          tried again. OK: nothing was in the way */
+    uint64_t room_ahead_bytes;        /* zeros behind the tail, where entries will be: set aside by such a handle, this
+                                         one or another, or left by it. Neither damage nor part of file_size */
 } simdrive_info;
 
 /* Fills `info` (struct_size set by the caller). No cost but one look at the file's size. */
@@ -560,7 +567,8 @@ typedef struct simdrive_change {
 /* How a batch meets a crash. */
 typedef enum simdrive_batch_mode {
     SIMDRIVE_BATCH_ATOMIC = 0, /* all of it or nothing: one small write more, and one sync more where synced */
-    SIMDRIVE_BATCH_PLAIN = 1   /* a prefix of it may be left */
+    SIMDRIVE_BATCH_PLAIN = 1   /* a prefix of it may be left. Under SIMDRIVE_SYNC_COMMIT it takes that sync too, unless
+                                  each entry but the last lies within one sector of 512 bytes */
 } simdrive_batch_mode;
 
 /* Appends entries for keys[i] and payloads[i], all or nothing. When a key stands in it twice, the last wins.
@@ -802,6 +810,7 @@ typedef struct simdrive_report {
     uint64_t bytes_written;         /* salvage and backup: size of the new file, or what was added to it */
     simdrive_damage damage;
     uint64_t entries_reclaimed;     /* stale entries whose payload was given back: no damage */
+    uint64_t room_ahead_bytes;      /* zeros behind the last entry: no damage (see simdrive_info) */
 } simdrive_report;
 
 /* Called for each finding; may be NULL. Anything but SIMDRIVE_OK cancels. */
@@ -1000,6 +1009,11 @@ typedef struct simdrive_statistics {
     uint64_t corrupt_entries;
     uint64_t quarantined_bytes;
     bool read_only, poisoned;
+
+    /* as in simdrive_info */
+    bool append_map_wanted, append_map_used;
+    simdrive_status append_map_status;
+    uint64_t room_ahead_bytes;
 } simdrive_statistics;
 
 /* Fills `statistics`, as far as `struct_size` says that the caller knows it. Stops nobody: each figure was right at a

@@ -63,6 +63,7 @@ void sdi_index_count_bytes(sdi_index *index) {
 static inline void append(const filling *to, uint32_t home, unsigned tag, uint64_t offset) {
     uint32_t line = home;
     while (to->taken[line] == SDI_LINE_SLOTS) {
+        sdi_line_mark(&to->segment[(size_t)line * SDI_LINE_SLOTS], tag);
         line = (line + 1) & ((1u << to->lines_log2) - 1);
         tag = sdi_tag_further(tag);
     }

@@ -9,8 +9,8 @@
 #include "index/state.h"
 #include "os/os.h"
 
-/* "sdrimg01" as a number of this machine: of another byte order, it reads as another number. */
-#define MAGIC UINT64_C(0x3130676d69726473)
+/* "sdrimg02" as a number of this machine: of another byte order, it reads as another number. */
+#define MAGIC UINT64_C(0x3230676d69726473)
 
 enum { COPY_ATTEMPTS = 10000 };
 
@@ -79,12 +79,15 @@ static uint32_t copy_slots(const sdi_slot *segment, size_t slots, uint64_t *copy
     return keys;
 }
 
-/* Whether all that was empty is empty still. Since slots only ever get taken, the copy then has just those that were
- * taken when its last was read; their offsets may be newer ones. */
+/* Whether all that was empty is empty still, and what had no mark has none. Since slots only ever get taken and marked,
+ * the copy then has just what was so when its last was read; offsets may be newer ones. A key that was put behind a line
+ * after that was copied is noticed, for its mark came first. */
 static bool copy_is_of_one_moment(const sdi_slot *segment, size_t slots, const uint64_t *copy) {
     bool same = true;
-    for (size_t i = 0; i < slots; i++)
-        same &= copy[i] != 0 || atomic_load_explicit(&segment[i], memory_order_acquire) == 0;
+    for (size_t i = 0; i < slots; i++) {
+        uint64_t now = atomic_load_explicit(&segment[i], memory_order_acquire);
+        same &= (copy[i] != 0 || now == 0) & ((copy[i] ^ now) < SDI_SLOT_MARK);
+    }
     return same;
 }
 

@@ -9,10 +9,10 @@
  *            │  less deep has several)           │        └────────┴────────┴─────────────────────┴────────┘
  *            └───────────────────────────────────┘                           ...
  *
- *   slot, 64 bits     ┌──────────────┬───────────┬─────────────────────────────────┐
- *                     │ 13 bits of u │ displaced │ offset of the metadata, 48 bits │     0: empty
- *                     └──────────────┴───────────┴─────────────────────────────────┘
- *                      \_________ tag __________/
+ *   slot, 64 bits     ┌──────┬──────────────┬───────────┬─────────────────────────────────┐
+ *                     │ mark │ 12 bits of u │ displaced │ offset of the metadata, 48 bits │     0: empty
+ *                     └──────┴──────────────┴───────────┴─────────────────────────────────┘
+ *                       1     \________ tag, 15 _______/
  *
  *   word, 64 bits     ┌───────────┬───┬──────────┬───────┬────────────────────────┬────────────┐
  *                     │ unchecked │ 0 │ tag base │ depth │ segment's address      │ lines_log2 │
@@ -21,12 +21,16 @@
  *
  * A key has two coordinates, both from its hash and the seed of the index:
  *   u     where in the directory: its first `depth` bits choose the word. (Extendible hashing, Fagin et al. 1979.)
- *   home  the line of the segment where it is looked for first; then the next line, and so on, around the end, up to a
- *         line with an empty slot. The slots of a line are taken from the first to the last, so one look at the last
- *         slot says whether the probe goes on. How many lines a slot is displaced from its home stands in its tag.
+ *   home  the line of the segment where it is put; or, when that is full, the next line that is not, around the end.
+ *         The slots of a line are taken from the first to the last. How many lines a slot is displaced from its home
+ *         stands in its tag.
+ * A full line says which keys went on to the lines behind it: those of eight classes, by three bits of their tags, for
+ * each of which one of its slots has a mark. So nearly every lookup of a key that is not there ends in the first line,
+ * full or not (L6). (One counter or bit for each class of keys that overflowed a bucket: F14, Bronson and Shi 2019.)
  *
- * L1  Slots that a reader can reach go from empty to taken once, and keep their tag then; only the offset changes. (X3)
- * L2  The tag is the 13 bits of u behind the first `tag base` ones, and the displacement, 7 for all above 6. The former
+ * L1  Slots that a reader can reach go from empty to taken once, and keep their tag then; only the offset changes, and
+ *     the mark, which is never taken away. (X3)
+ * L2  The tag is the 12 bits of u behind the first `tag base` ones, and the displacement, 7 for all above 6. The former
  *     decide to which half a slot goes when its segment is split, the latter leads back to its home: so a split need
  *     not look at the file, but for the few slots that are displaced by 7 or more. When too few bits of u are left to
  *     tell keys apart, a split takes a new tag base and reads the hashes.
@@ -34,6 +38,8 @@
  * L4  A directory that was replaced is never written again, nor used again.
  * L5  A segment whose word is unchecked lies in an image that nobody has looked at yet (image.h). Nobody uses it before
  *     its checksum was found right and the flag was taken away, or another segment took its place.
+ * L6  All lines from a slot's home up to the one before its own have the mark of its class, and had it before the slot
+ *     was taken. Lines with marks are full.
  *
  * u is not simply the hash's first bits. If it were, all segments would fill alike and be split at about the same time,
  * and memory per key would swing by a factor of two. Instead keys lie denser the smaller their u, down to half the
@@ -73,13 +79,14 @@ enum {
     SDI_SEGMENT_LINES_LOG2 = 10,  /* 64 KiB: what is split instead of doubled */
     SDI_LARGEST_LINES_LOG2 = 28,  /* its slots are counted in 32 bits */
     SDI_DEEPEST = 26,             /* of directories; leaves tags 5 bits of u */
-    SDI_TAG_BITS = 16,
-    SDI_TAG_U_BITS = 13,
+    SDI_TAG_BITS = 15,
+    SDI_TAG_U_BITS = 12,
     SDI_TAG_DISPLACED_BITS = 3,
     SDI_MOST_DISPLACED = 7, /* means that or more */
     SDI_TAG_U_BITS_SPENT = 5      /* on splits, before a new tag base is due (L2) */
 };
 #define SDI_OFFSET_MASK ((UINT64_C(1) << 48) - 1)
+#define SDI_SLOT_MARK (UINT64_C(1) << 63)
 
 /* --- where a key belongs ----------------------------------------------------------------------------------------- */
 
@@ -150,7 +157,7 @@ static inline uint64_t sdi_slot_make(unsigned tag, uint64_t offset) {
     return (uint64_t)tag << 48 | offset;
 }
 static inline unsigned sdi_slot_tag(uint64_t slot) {
-    return (unsigned)(slot >> 48);
+    return (unsigned)(slot >> 48) & ((1u << SDI_TAG_BITS) - 1);
 }
 static inline uint64_t sdi_slot_offset(uint64_t slot) {
     return slot & SDI_OFFSET_MASK;
@@ -169,13 +176,14 @@ static inline unsigned sdi_line_match(const sdi_slot *line, unsigned tag) {
     __m128i low = _mm_castps_si128(_mm_shuffle_ps(pairs[0], pairs[1], _MM_SHUFFLE(3, 1, 3, 1)));
     __m128i high = _mm_castps_si128(_mm_shuffle_ps(pairs[2], pairs[3], _MM_SHUFFLE(3, 1, 3, 1)));
     __m128i tags = _mm_packs_epi32(_mm_srai_epi32(low, 16), _mm_srai_epi32(high, 16));
-    __m128i equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16((short)tag));
+    __m128i equal = _mm_cmpeq_epi16(_mm_add_epi16(tags, tags), _mm_set1_epi16((short)(tag << 1))); /* less the marks */
     return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128()));
 #else
     const uint32_t *words = (const uint32_t *)(uintptr_t)line;
     uint16x8_t low = vreinterpretq_u16_u32(vuzp2q_u32(vld1q_u32(words), vld1q_u32(words + 4)));
     uint16x8_t high = vreinterpretq_u16_u32(vuzp2q_u32(vld1q_u32(words + 8), vld1q_u32(words + 12)));
-    uint16x8_t equal = vceqq_u16(vuzp2q_u16(low, high), vdupq_n_u16((uint16_t)tag));
+    uint16x8_t tags = vshlq_n_u16(vuzp2q_u16(low, high), 1); /* less the marks */
+    uint16x8_t equal = vceqq_u16(tags, vdupq_n_u16((uint16_t)(tag << 1)));
     const uint16x8_t bits = {1, 2, 4, 8, 16, 32, 64, 128};
     return vaddvq_u16(vandq_u16(equal, bits));
 #endif
@@ -197,6 +205,23 @@ static inline void sdi_line_match_fence(void) {
 
 static inline bool sdi_line_is_full(const sdi_slot *line) {
     return atomic_load_explicit(&line[SDI_LINE_SLOTS - 1], memory_order_acquire) != 0;
+}
+
+/* The slot whose mark stands for keys with this tag, displaced or not. */
+static inline unsigned sdi_tag_class(unsigned tag) {
+    return tag >> SDI_TAG_DISPLACED_BITS & (SDI_LINE_SLOTS - 1);
+}
+
+/* Whether a key with this tag may be in a line behind (L6). */
+static inline bool sdi_line_leads_on(const sdi_slot *line, unsigned tag) {
+    return atomic_load_explicit(&line[sdi_tag_class(tag)], memory_order_acquire) >> 63;
+}
+
+/* A key with this tag goes on behind the line, which is full. For the writer. Release order, as what stood there. */
+static inline void sdi_line_mark(sdi_slot *line, unsigned tag) {
+    sdi_slot *slot = &line[sdi_tag_class(tag)];
+    uint64_t before = atomic_load_explicit(slot, memory_order_relaxed);
+    if (!(before & SDI_SLOT_MARK)) atomic_store_explicit(slot, before | SDI_SLOT_MARK, memory_order_release);
 }
 
 /* The first empty slot of a line that is not full. For the writer. */

@@ -80,7 +80,7 @@ static const sdi_slot *next_line(const sdi_slot *line, uint64_t word) {
     return line == segment + slots ? segment : line;
 }
 
-/* From a line that is full to the end of the probe. Bounded even where segments are used again meanwhile. */
+/* From a line that leads on to the end of the probe. Bounded even where segments are used again meanwhile. */
 static bool find_beyond(const sdi_index *index, const probe *p, uint64_t hash, sdi_index_hit *hit) {
     const sdi_slot *line = p->line;
     unsigned tag = p->tag;
@@ -88,7 +88,7 @@ static bool find_beyond(const sdi_index *index, const probe *p, uint64_t hash, s
         line = next_line(line, p->word);
         tag = sdi_tag_further(tag);
         if (find_in_line(index, line, tag, hash, hit)) return true;
-    } while (sdi_line_is_full(line) && line != p->line);
+    } while (sdi_line_leads_on(line, tag) && line != p->line);
     return false;
 }
 
@@ -98,7 +98,7 @@ sdi_index_hit sdi_index_find(const sdi_index *index, uint64_t hash) {
         probe p;
         if (!begin(index, hash, &p)) return (sdi_index_hit){.offset = SDI_INDEX_UNKNOWN};
         if (find_in_line(index, p.line, p.tag, hash, &hit)) return hit;
-        if (sdi_line_is_full(p.line) && find_beyond(index, &p, hash, &hit)) return hit;
+        if (sdi_line_leads_on(p.line, p.tag) && find_beyond(index, &p, hash, &hit)) return hit;
         if (is_current(index, &p)) return hit;
     }
 }
@@ -117,9 +117,11 @@ typedef struct group_probe {
     uint16_t tag;
 } group_probe;
 
-/* A full line without any key, for a segment that nobody may look at: the key is left to sdi_index_find(). */
-static const _Alignas(SDI_LINE_SIZE) sdi_slot unknown[SDI_LINE_SLOTS] = {1, 1, 1, 1, 1, 1, 1, 1};
-enum { TAG_OF_NONE = UINT16_MAX };
+/* A line that has no key and leads on, for a segment that nobody may look at: the key is left to sdi_index_find(). */
+#define NO_KEY (SDI_SLOT_MARK | 1)
+static const _Alignas(SDI_LINE_SIZE)
+    sdi_slot unknown[SDI_LINE_SLOTS] = {NO_KEY, NO_KEY, NO_KEY, NO_KEY, NO_KEY, NO_KEY, NO_KEY, NO_KEY};
+enum { TAG_OF_NONE = (1 << SDI_TAG_BITS) - 1 };
 
 /* Asks for the home line. */
 static inline void aim(const sdi_directory *root, sdi_place place, group_probe *p) {
@@ -140,7 +142,7 @@ static inline bool look_at_line(group_probe *p) {
     unsigned found = sdi_line_match(p->line, p->tag) | 1u << (SDI_LINE_SLOTS - 1);
     uint64_t slot = atomic_load_explicit(&p->line[sdi_next_match(&found)], memory_order_acquire);
     p->candidate = sdi_slot_tag(slot) == p->tag ? slot : 0;
-    return (p->candidate == 0) & sdi_line_is_full(p->line);
+    return (p->candidate == 0) & sdi_line_leads_on(p->line, p->tag);
 }
 
 static inline void prefetch_either(bool goes_on, const sdi_slot *line, const uint8_t *base, uint64_t candidate) {
@@ -166,7 +168,7 @@ static size_t look_further(group_probe *probes, uint8_t *which, size_t count, co
 
 static inline bool is_missing(const sdi_index *index, const sdi_directory *root, const group_probe *p) {
     const probe same = {.root = root, .word_at = &root->words[p->at], .word = p->word};
-    return !sdi_line_is_full(p->line) && is_current(index, &same);
+    return !sdi_line_leads_on(p->line, p->tag) && is_current(index, &same);
 }
 
 /* A group of keys on their way; `count` may be 0. */

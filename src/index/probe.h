@@ -4,7 +4,7 @@
  * A read waits for two lines of memory, one of the index and one of the file, and hardly works in between. What makes
  * reads fast that follow each other is that the processor begins the next ones while it waits; it sees some hundred
  * instructions ahead. So this is written to be few of them: no call, no loop, one look at one line. Nearly all keys are
- * decided by it; for those that are not (their line is full, two slots have the tag, a segment is just being replaced)
+ * decided by it; for those that are not (they are displaced, two slots have the tag, a segment is just being replaced)
  * it says so, and sdi_index_find() looks again with all the care it takes. The argument why what is found is right is
  * the one of lookup.c: its steps are these. */
 #ifndef SDI_INDEX_PROBE_H
@@ -37,7 +37,7 @@ static inline uint64_t sdi_index_probe(const sdi_index *index, uint64_t hash, co
         *base = bytes;
         return offset;
     }
-    if (sdi_line_is_full(line)) return SDI_PROBE_UNDECIDED;
+    if (SDI_SELDOM(sdi_line_leads_on(line, tag))) return SDI_PROBE_UNDECIDED;
     sdi_line_match_fence();
     if (root != atomic_load_explicit(&index->root, memory_order_acquire) ||
         word != atomic_load_explicit(word_at, memory_order_acquire))

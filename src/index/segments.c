@@ -10,16 +10,17 @@
 #define SEGMENT_SIZE ((size_t)SDI_LINE_SIZE << SDI_SEGMENT_LINES_LOG2)
 #define SEGMENT_SLOTS ((size_t)SDI_LINE_SLOTS << SDI_SEGMENT_LINES_LOG2)
 
-/* Blocks are a fraction of what there is, so that what is not used yet stays small beside the keys; and at most one
- * huge page, so that touching one for the first time is no long stall. That saves hundreds of page faults, so it may be
- * a larger fraction. */
-enum { BLOCK_FRACTION = 8, HUGE_PAGE_FRACTION = 5 };
-#define HUGE_PAGE ((size_t)2 << 20)
+/* Blocks that are taken while writers wait are a fraction of what there is, so that what is not used yet stays small
+ * beside the keys; and smaller than a huge page, which they would be granted otherwise. To find and clear one took 5 to
+ * 6 ms where the system had to make room or its host had taken the memory back, and each writer that filled a block
+ * met that; the same memory in small pages is a few microseconds at a time. The price: batches of reads from an index
+ * that grew to ten million keys take a tenth longer. What is expected ahead (opening, a compaction) has huge pages. */
+enum { BLOCK_FRACTION = 8 };
+#define LARGEST_BLOCK ((size_t)1 << 20)
 
 static size_t next_block_size(const sdi_segments *segments) {
-    if (segments->bytes / HUGE_PAGE_FRACTION >= HUGE_PAGE) return HUGE_PAGE;
     size_t size = SEGMENT_SIZE;
-    while (size * 2 <= segments->bytes / BLOCK_FRACTION) size *= 2;
+    while (size < LARGEST_BLOCK && size * 2 <= segments->bytes / BLOCK_FRACTION) size *= 2;
     return size;
 }
 

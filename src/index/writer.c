@@ -16,7 +16,7 @@
 
 typedef struct target {
     uint64_t word;
-    sdi_slot *line; /* home, or one behind: those before it are full, and the key is not in them */
+    sdi_slot *line; /* home, or one behind: those before it lead on, and the key is not in them */
     uint32_t u;
     uint16_t tag; /* there; of the slot, once that is known */
     uint8_t found; /* the slots in the line that may be the key's */
@@ -168,16 +168,24 @@ static inline sdi_slot *next_line(uint64_t word, sdi_slot *line) {
     return line == segment + ((size_t)SDI_LINE_SLOTS << sdi_word_lines_log2(word)) ? segment : line;
 }
 
+/* Leaves a line that is full and has not the key, which is in one behind it and left a mark here, or is new and will be
+ * put there. */
+static inline void go_on(target *t) {
+    sdi_line_mark(t->line, t->tag);
+    t->line = next_line(t->word, t->line);
+    t->tag = (uint16_t)sdi_tag_further(t->tag);
+}
+
 /* Line by line. */
 static sdi_slot *search(const sdi_index *index, target *t, uint64_t hash) {
-    sdi_slot *line = t->line;
+    const sdi_slot *first = t->line;
     for (;;) {
-        sdi_slot *slot = slot_in_line(index, line, t->tag, hash);
+        sdi_slot *slot = slot_in_line(index, t->line, t->tag, hash);
         if (slot) return slot;
-        if (!sdi_line_is_full(line)) return &line[sdi_line_first_empty(line)];
-        line = next_line(t->word, line);
-        assert(line != t->line);
-        t->tag = (uint16_t)sdi_tag_further(t->tag);
+        if (!sdi_line_is_full(t->line)) return &t->line[sdi_line_first_empty(t->line)];
+        go_on(t);
+        assert(t->line != first);
+        (void)first;
     }
 }
 
@@ -192,7 +200,8 @@ static inline sdi_slot *slot_for(const sdi_index *index, target *t, uint64_t has
 /* Release order: a reader that sees the offset sees the base that covers it, and the bytes there. */
 static inline void set_slot(sdi_slot *slot, const target *t, uint64_t offset) {
     assert(offset != SDI_INDEX_NONE && offset <= SDI_OFFSET_MASK);
-    atomic_store_explicit(slot, sdi_slot_make(t->tag, offset), memory_order_release);
+    uint64_t mark = atomic_load_explicit(slot, memory_order_relaxed) & SDI_SLOT_MARK;
+    atomic_store_explicit(slot, sdi_slot_make(t->tag, offset) | mark, memory_order_release);
 }
 
 static inline void count_keys(sdi_index *index, uint64_t more) {
@@ -251,8 +260,7 @@ static void look_at_group(const sdi_index *index, target *targets, size_t count)
     }
     for (size_t i = 0; i < further_count; i++) {
         target *t = &targets[further[i]];
-        t->line = next_line(t->word, t->line);
-        t->tag = (uint16_t)sdi_tag_further(t->tag);
+        go_on(t);
         look_at_line(t);
         prefetch_found(base, t);
     }

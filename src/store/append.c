@@ -7,7 +7,8 @@
  *   3  Write. Small payloads are copied, checksummed on the way, into one buffer; large ones are written from where
  *      they are, between the pieces of that buffer, in steps. An atomic batch of several entries goes in with the link
  *      of its first entry turned around (sdi_unpublished_prev), the first entry of a file with a mark in place of its
- *      first bytes. So does an entry that a loss of power could leave with another key (sdi_key_may_tear).
+ *      first bytes. So do entries that a loss of power could leave with another key (sdi_key_may_tear), or, several at
+ *      once, with one that is not whole (note_tearing).
  *   4  Sync, where the policy wants it; then put the true bytes in; then sync again.
  *   5  Index, counters, tail: from here on readers find the entries.
  *
@@ -132,7 +133,7 @@ typedef struct append_job {
     size_t entry_count; /* changes that write something */
     uint64_t tail, new_tail;
     uint64_t large_bytes; /* of payloads that are written from where they are */
-    bool key_may_tear;    /* of an entry */
+    bool may_tear;        /* an entry, in a way that opening could not undo */
     size_t held;          /* first payload bytes that are written last */
     uint8_t held_bytes[HELD_BYTES];
     bool link_held;
@@ -146,7 +147,8 @@ typedef struct layout {
     uint64_t tail;
     uint64_t large_bytes;
     size_t entries;
-    bool key_may_tear;
+    bool may_tear;
+    bool last_may_tear; /* the last entry so far, which does no harm while it is the last */
 } layout;
 
 /* Whether the key is all that an entry loses with the sector in which its metadata begins. */
@@ -157,6 +159,20 @@ static bool loses_key_unnoticed(const simdrive_change *change, uint64_t prev, ui
     return sdi_is_zero((const uint8_t *)change->payload.data + change->payload.size - zeros, zeros);
 }
 
+/* Whether part of the entry may be lost: what is in one sector is there or not, and without it no link leads on. */
+static bool may_lose_part(uint64_t start, uint64_t end) {
+    return start / SECTOR < (end + SDI_METADATA_SIZE - 1) / SECTOR;
+}
+
+/* What a loss of power could leave of this entry and those before it. Only between syncs is one write sure to come
+ * before another. In a new file the mark does the same. The last entry of a file is always checked, and passed over;
+ * any other one that is wrong would stand for its key, in place of what was durable before. */
+static void note_tearing(const append_job *append, layout *laid, size_t i, uint64_t start, uint64_t end) {
+    if (append->store->options.sync != SIMDRIVE_SYNC_COMMIT || append->tail == 0) return;
+    laid->may_tear |= laid->last_may_tear || loses_key_unnoticed(&append->changes[i], laid->tail, start, end);
+    laid->last_may_tear = may_lose_part(start, end);
+}
+
 /* Puts the next entry behind those before, and in the lists of the writer. `size` is 0 for a tombstone. */
 static inline simdrive_status place_entry(const append_job *append, layout *laid, size_t i, uint64_t size) {
     const simdrive_change *change = &append->changes[i];
@@ -165,9 +181,7 @@ static inline simdrive_status place_entry(const append_job *append, layout *laid
     if (size > SDI_OFFSET_MAX) return SIMDRIVE_ERROR_TOO_LARGE;
     uint64_t end = start + (size > 0 ? size : 1);
     if (end + SDI_METADATA_SIZE > SDI_OFFSET_MAX) return SIMDRIVE_ERROR_TOO_LARGE;
-    /* Only between syncs is one write sure to come before another. In a new file the mark does the same. */
-    if (append->store->options.sync == SIMDRIVE_SYNC_COMMIT && append->tail > 0)
-        laid->key_may_tear |= loses_key_unnoticed(change, prev, start, end);
+    note_tearing(append, laid, i, start, end);
     if (size > COPIED_PAYLOAD) laid->large_bytes += size;
     laid->tail = end + SDI_METADATA_SIZE;
     scratch->placed[i] = end;
@@ -226,7 +240,7 @@ static simdrive_status lay_out(append_job *append) {
     append->new_tail = laid.tail;
     append->large_bytes = laid.large_bytes;
     append->entry_count = laid.entries;
-    append->key_may_tear = laid.key_may_tear;
+    append->may_tear = laid.may_tear;
     return status;
 }
 
@@ -521,7 +535,7 @@ simdrive_status sdi_append(simdrive_store *store, const simdrive_change *changes
     if (status != SIMDRIVE_OK) return status;
     status = lay_out(&append);
     if (status != SIMDRIVE_OK || append.entry_count == 0) return status;
-    append.link_held = (mode == SIMDRIVE_BATCH_ATOMIC && append.entry_count > 1) || append.key_may_tear;
+    append.link_held = (mode == SIMDRIVE_BATCH_ATOMIC && append.entry_count > 1) || append.may_tear;
     status = prepare(&append);
     if (status != SIMDRIVE_OK) return status;
     status = write_all(&append);

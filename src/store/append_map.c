@@ -49,6 +49,19 @@ enum {
 _Static_assert((int)MARGIN > (int)SDI_METADATA_SIZE, "T5");
 _Static_assert(WINDOW >= 2 * PAGES + (int)SDI_MAPPED_MAX + MARGIN + STEP, "an append and a step must fit");
 
+static uint64_t ready_of(const sdi_tail_map *map) {
+    return atomic_load_explicit(&map->ready, memory_order_relaxed);
+}
+
+static simdrive_status status_of(const sdi_tail_map *map) {
+    return (simdrive_status)atomic_load_explicit(&map->status, memory_order_relaxed);
+}
+
+/* Others only tell what it is. */
+static void set_ready(sdi_tail_map *map, uint64_t ready) {
+    atomic_store_explicit(&map->ready, ready, memory_order_relaxed);
+}
+
 /* --- room -------------------------------------------------------------------------------------------------------- */
 
 /* Step 1. A disk that is nearly full may have room for a step. */
@@ -82,7 +95,7 @@ static simdrive_status move_window(sdi_generation *generation, uint64_t tail, ui
     map->base = base;
     map->start = start;
     map->size = WINDOW;
-    map->ready = 0; /* what is ready is to be made present anew */
+    set_ready(map, 0); /* what is ready is to be made present anew */
     return SIMDRIVE_OK;
 }
 
@@ -90,11 +103,11 @@ static simdrive_status move_window(sdi_generation *generation, uint64_t tail, ui
 static simdrive_status lengthen(sdi_generation *generation, uint64_t tail, uint64_t length) {
     const sdi_os *os = generation->store->os;
     sdi_tail_map *map = &generation->tail_map;
-    uint64_t from = map->ready > tail ? map->ready : tail;
+    uint64_t from = ready_of(map) > tail ? ready_of(map) : tail;
     simdrive_status status = os->truncate(os, generation->file, length);
     if (status == SIMDRIVE_OK) status = os->make_present(os, map->base + (from - map->start), length - from);
     if (status == SIMDRIVE_OK) {
-        map->ready = length;
+        set_ready(map, length);
         return status;
     }
     sdi_tail_map_forget(generation);
@@ -112,18 +125,20 @@ static simdrive_status extend(sdi_generation *generation, uint64_t end) {
 
 bool sdi_tail_map_make_room(sdi_generation *generation, uint64_t new_tail) {
     sdi_tail_map *map = &generation->tail_map;
-    if (new_tail + MARGIN <= map->ready) return true;
-    if (map->unsupported) return false;
+    if (new_tail + MARGIN <= ready_of(map)) return true;
+    if (status_of(map) == SIMDRIVE_ERROR_UNSUPPORTED) return false;
     int os_error = sdi_get_os_error();
     simdrive_status status = extend(generation, new_tail + MARGIN);
     sdi_set_os_error(os_error);
-    map->unsupported = status == SIMDRIVE_ERROR_UNSUPPORTED;
-    if (map->unsupported) sdi_tail_map_give_back(generation); /* space may have been set aside before it was known */
+    atomic_store_explicit(&map->status, status, memory_order_relaxed);
+    /* Space may have been set aside before it was known. */
+    if (status == SIMDRIVE_ERROR_UNSUPPORTED) sdi_tail_map_give_back(generation);
     return status == SIMDRIVE_OK;
 }
 
 void sdi_tail_map_forget(sdi_generation *generation) {
-    generation->tail_map.ready = generation->tail_map.set_aside = 0;
+    set_ready(&generation->tail_map, 0);
+    generation->tail_map.set_aside = 0;
 }
 
 void sdi_tail_map_give_back(sdi_generation *generation) {
@@ -139,6 +154,30 @@ void sdi_tail_map_end(sdi_generation *generation) {
     sdi_tail_map *map = &generation->tail_map;
     if (map->base) generation->store->os->unmap(generation->store->os, map->base, map->size);
     map->base = NULL;
+}
+
+/* --- telling ----------------------------------------------------------------------------------------------------- */
+
+void sdi_note_behind(simdrive_store *store, uint64_t bytes, bool zero) {
+    atomic_store_explicit(&store->tail_is_room, zero, memory_order_relaxed);
+    atomic_store_explicit(&store->damaged_tail, bytes, memory_order_relaxed);
+}
+
+sdi_tail_state sdi_get_tail_state(const sdi_generation *generation) {
+    const simdrive_store *store = generation->store;
+    const simdrive_open_options *options = &store->options;
+    uint64_t tail = sdi_tail(generation), ready = ready_of(&generation->tail_map);
+    uint64_t behind = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    bool is_room = atomic_load_explicit(&store->tail_is_room, memory_order_relaxed);
+    sdi_tail_state state = {.map_wanted = options->append == SIMDRIVE_APPEND_MAP && !options->read_only,
+                            .map_used = ready != 0,
+                            .damaged = is_room ? 0 : behind,
+                            .room = is_room ? behind : 0};
+    if (ready > tail) state.room = ready - tail;
+    if (!state.map_wanted) return state;
+    state.map_status =
+        options->sync == SIMDRIVE_SYNC_COMMIT ? SIMDRIVE_ERROR_UNSUPPORTED : status_of(&generation->tail_map);
+    return state;
 }
 
 /* --- storing ----------------------------------------------------------------------------------------------------- */

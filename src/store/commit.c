@@ -8,6 +8,11 @@
  * append is synced it goes there at once, for nobody should wait for several syncs when he has been served. When the
  * common append fails, for want of space say, each is tried on its own, so that nobody fails for another's sake.
  *
+ * Where each append is synced, who begins a group too early makes all others wait for two syncs: those who were served
+ * by the last one are just being woken and about to write again. So the leader lets them come first: as many as the
+ * last group had and those who waited at its end, but for no longer than a part of what that group took. Nobody is
+ * waited for where one writer is alone, nor, after one such wait in vain, where they have stopped.
+ *
  * All requests of a group are appended in the order in which they came. When one of them is an atomic batch the whole
  * group is one, which is more than was asked for.
  */
@@ -16,6 +21,10 @@
 #include "store/store.h"
 
 enum { GROUP_CHANGES = 4096, GROUP_BYTES = 4 << 20, ROUNDS = 16 };
+
+/* How long a group's writers are waited for: a part of what the last one took, for that is what is to be won; and no
+ * longer than it takes to wake some threads, for a disk may have stopped for seconds. */
+enum { COMPANY_PART = 4, COMPANY_MOST_NS = 200000 };
 
 static uint64_t bytes_of(const sdi_request *request) {
     uint64_t bytes = 0;
@@ -127,18 +136,42 @@ static void dismiss(sdi_request *group, const sdi_request *own) {
     }
 }
 
+static unsigned queued(const simdrive_store *store) {
+    return atomic_load_explicit(&store->queued, memory_order_relaxed);
+}
+
+/* Before a group that is synced; the place is held. Who is late is in the next group: nothing depends on the count. */
+static void await_company(const simdrive_store *store) {
+    if (store->company <= 1) return;
+    uint64_t patience = store->group_ns / COMPANY_PART;
+    if (patience > COMPANY_MOST_NS) patience = COMPANY_MOST_NS;
+    uint64_t until = sdi_monotonic_ns() + patience;
+    while (queued(store) + 1 < store->company && sdi_monotonic_ns() < until) sdi_thread_yield();
+}
+
+static void serve_synced(simdrive_store *store, sdi_request *group) {
+    unsigned served = 0;
+    uint64_t began = sdi_monotonic_ns();
+    for (const sdi_request *request = group; request; request = request->next) served++;
+    serve(store, group);
+    store->company = served + queued(store);
+    store->group_ns = sdi_monotonic_ns() - began;
+}
+
 /* Works off his own request and some of those that wait; the place is held, and left. */
-static void lead(simdrive_store *store, sdi_request *own, bool alone) {
-    unsigned rounds = store->options.sync == SIMDRIVE_SYNC_COMMIT ? 1 : ROUNDS;
+static void lead(simdrive_store *store, sdi_request *own) {
+    bool synced = store->options.sync == SIMDRIVE_SYNC_COMMIT;
+    unsigned rounds = synced ? 1 : ROUNDS;
     sdi_request *group = own;
     own->next = NULL;
-    if (!alone) {
+    if (synced) await_company(store);
+    if (queued(store) > 0) {
         sdi_mutex_lock(&store->mutex);
         take_group(store, own);
         sdi_mutex_unlock(&store->mutex);
     }
     for (;;) {
-        serve(store, group);
+        (synced ? serve_synced : serve)(store, group);
         if (group == own && !own->next && sdi_place_try_leave(store)) return;
         sdi_mutex_lock(&store->mutex);
         dismiss(group, own);
@@ -161,10 +194,9 @@ simdrive_status sdi_commit(simdrive_store *store, sdi_request *request) {
     if (store->options.read_only) return sdi_refuse(SIMDRIVE_ERROR_READ_ONLY);
     bool sampled = is_sampled(store);
     uint64_t began = sampled ? sdi_monotonic_ns() : 0;
-    bool alone = sdi_place_try(store);
-    sdi_outcome outcome = alone ? SDI_TURN_HAS_PLACE : sdi_place_wait(store, &request->turn);
+    sdi_outcome outcome = sdi_place_try(store) ? SDI_TURN_HAS_PLACE : sdi_place_wait(store, &request->turn);
     if (outcome == SDI_TURN_REFUSED) return sdi_refuse(SIMDRIVE_ERROR_BUSY);
-    if (outcome == SDI_TURN_HAS_PLACE) lead(store, request, alone);
+    if (outcome == SDI_TURN_HAS_PLACE) lead(store, request);
     if (sampled && request->status == SIMDRIVE_OK)
         sdi_histogram_record(&store->stats.commit, sdi_monotonic_ns() - began);
     if (request->status == SIMDRIVE_OK) sdi_after_append(store);

@@ -16,7 +16,8 @@
  * is shown, for other threads look at this handle all the time.
  *
  * A writer that has set zeros aside behind his entries (append_map.c) does not make the file longer. So what is called
- * its length here is where its entries end (sdi_entries_end): for such a file, behind the last that is complete.
+ * its length here is where its entries end (sdi_entries_end): for such a file, behind the last that is complete and
+ * published.
  *
  * Bytes behind the tail may be taken back by the writer. So the file's length is shared while they are looked at.
  */
@@ -85,25 +86,30 @@ static bool is_linked(const sdi_generation *generation, uint64_t size) {
     return sdi_leads_to(sdi_base(generation), size, sdi_tail(generation));
 }
 
-simdrive_status sdi_entries_end(sdi_generation *generation, uint64_t *end, uint64_t *file_size) {
+simdrive_status sdi_entries_end(sdi_generation *generation, sdi_file_end *out) {
     const simdrive_store *store = generation->store;
     uint64_t tail = sdi_tail(generation);
     sdi_file_info info;
     simdrive_status status = store->os->info(store->os, generation->file, &info);
     if (status != SIMDRIVE_OK) return status;
-    *end = *file_size = info.size;
+    out->entries = out->bytes = out->file = info.size;
     /* A file below its tail was cut by somebody who is no writer of ours; nothing is to be looked at. */
     if (info.size <= tail) return SIMDRIVE_OK;
     status = sdi_generation_map(generation, info.size);
-    if (status == SIMDRIVE_OK) *end = sdi_end_of_entries(sdi_base(generation), info.size, tail, store->checksum);
+    if (status == SIMDRIVE_OK)
+        out->entries = sdi_end_of_entries(sdi_base(generation), info.size, tail, store->checksum, &out->bytes);
+    /* A long append over the zeros, not yet published, hides complete entries below it: the long way then. */
+    if (status == SIMDRIVE_OK && out->entries < info.size && tail > 0 &&
+        !sdi_leads_to(sdi_base(generation), out->entries, tail))
+        status = sdi_recover_added(sdi_base(generation), tail, out->entries, store->checksum, &out->entries);
     return status;
 }
 
 /* Whether bytes behind the tail, which were no entries in a file of `size` bytes, may be some now. */
 static bool was_completed(sdi_generation *generation, uint64_t size) {
-    uint64_t end = 0, file_size = 0;
+    sdi_file_end end = {0};
     return size > sdi_tail(generation) && !generation->store->tail_was_linked &&
-           sdi_entries_end(generation, &end, &file_size) == SIMDRIVE_OK && end == size && is_linked(generation, size);
+           sdi_entries_end(generation, &end) == SIMDRIVE_OK && end.entries == size && is_linked(generation, size);
 }
 
 /* Looks for the last entry behind `*tail`, which was found before, and moves that there. */
@@ -119,29 +125,33 @@ static simdrive_status find(sdi_generation *generation, uint64_t size, uint64_t 
     return status;
 }
 
-/* Adds what is between the generation's tail and `tail`, in a file of `file_size` bytes whose entries end at `size`. */
-static simdrive_status add(sdi_generation *generation, uint64_t tail, uint64_t size, uint64_t file_size) {
+/* What is behind the generation's tail, in a file that ends like that. */
+static void note_end(sdi_generation *generation, const sdi_file_end *end) {
+    uint64_t tail = sdi_tail(generation);
+    sdi_note_behind(generation->store, end->file > tail ? end->file - tail : 0, end->bytes <= tail);
+}
+
+/* Adds what is between the generation's tail and `tail`, in a file that ends like that. */
+static simdrive_status add(sdi_generation *generation, uint64_t tail, const sdi_file_end *end) {
     simdrive_store *store = generation->store;
     sdi_added added = {0};
     simdrive_status status = sdi_collect_added(sdi_base(generation), tail, sdi_tail(generation), &added);
     if (status == SIMDRIVE_OK && added.count > 0) status = sdi_publish_added(generation, &added);
     free(added.ends);
     store->refresh_incomplete = status != SIMDRIVE_OK;
-    store->seen_end = size;
-    atomic_store_explicit(&store->damaged_tail,
-                          file_size > sdi_tail(generation) ? file_size - sdi_tail(generation) : 0,
-                          memory_order_relaxed);
+    store->seen_end = end->entries;
+    note_end(generation, end);
     return status;
 }
 
 simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
-    uint64_t known = size, tail = sdi_tail(generation), file_size = size;
+    uint64_t known = size, tail = sdi_tail(generation);
+    sdi_file_end end = {size, size, size};
     for (unsigned look = 0; look < LOOKS; look++) {
-        uint64_t end = 0;
-        simdrive_status status = sdi_entries_end(generation, &end, &file_size);
+        simdrive_status status = sdi_entries_end(generation, &end);
         if (status != SIMDRIVE_OK) return status;
-        if (end == size) break;
-        size = end;
+        if (end.entries == size) break;
+        size = end.entries;
         /* A file below its tail was cut by somebody who is no writer of ours. */
         if (size < sdi_tail(generation)) return sdi_refuse(SIMDRIVE_ERROR_IO);
         /* What was found and is gone again, a writer has taken back. */
@@ -149,7 +159,10 @@ simdrive_status sdi_keep_up(sdi_generation *generation, uint64_t size) {
         if (size > tail) status = find(generation, size, &tail);
         if (status != SIMDRIVE_OK) return status;
     }
-    return size != known ? add(generation, tail, size, file_size) : SIMDRIVE_OK;
+    end.entries = size;
+    if (size != known) return add(generation, tail, &end);
+    note_end(generation, &end); /* a writer may have taken back what was there */
+    return SIMDRIVE_OK;
 }
 
 /* --- the new file ------------------------------------------------------------------------------------------------- */
@@ -182,7 +195,10 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
     }
     uint64_t tail = sdi_tail(generation);
     uint64_t known = store->refresh_incomplete ? tail : store->seen_end;
-    if (named.size == known && known == tail) return SIMDRIVE_OK;
+    if (named.size == known && known == tail) {
+        sdi_note_behind(store, 0, true);
+        return SIMDRIVE_OK;
+    }
     os->share_length(os, generation->file);
     if (was_completed(generation, known)) known = tail;
     status = sdi_keep_up(generation, known);
@@ -194,12 +210,13 @@ static simdrive_status refresh(simdrive_store *store, bool *changed) {
 /* The current generation's file was replaced before all of it was seen; or it has all been seen. */
 static simdrive_status read_to_end(sdi_generation *generation) {
     simdrive_store *store = generation->store;
-    uint64_t damaged = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed), seen = store->seen_end;
+    uint64_t behind = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed), seen = store->seen_end;
+    bool is_room = atomic_load_explicit(&store->tail_is_room, memory_order_relaxed);
     bool incomplete = store->refresh_incomplete, linked = store->tail_was_linked; /* of the current generation, all */
     store->os->share_length(store->os, generation->file);
     simdrive_status status = sdi_keep_up(generation, sdi_tail(generation));
     store->os->release_length(store->os, generation->file);
-    atomic_store_explicit(&store->damaged_tail, damaged, memory_order_relaxed);
+    sdi_note_behind(store, behind, is_room);
     store->seen_end = seen;
     store->refresh_incomplete = incomplete;
     store->tail_was_linked = linked;

@@ -94,6 +94,12 @@ static const metric metrics[] = {
     {MEMBER(quarantined_bytes), NUMBER, counter, "quarantined_bytes_total", "Damaged bytes that were kept aside."},
     {MEMBER(read_only), FLAG, gauge, "read_only", "Whether the handle is for reading only."},
     {MEMBER(poisoned), FLAG, gauge, "poisoned", "Whether writes are refused since a sync or a rollback failed."},
+
+    {MEMBER(append_map_wanted), FLAG, gauge, "append_map_wanted", "Whether entries shall be stored into a map."},
+    {MEMBER(append_map_used), FLAG, gauge, "append_map_used", "Whether small entries are stored into a map."},
+    {MEMBER(append_map_status), STATUS, gauge, "append_map_status",
+     "Number of the status for which that was not so the last time; 0 is none."},
+    {MEMBER(room_ahead_bytes), NUMBER, gauge, "room_ahead_bytes", "Zeros behind the tail, set aside for entries."},
 };
 
 /* --- text -------------------------------------------------------------------------------------------------------- */

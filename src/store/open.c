@@ -198,12 +198,14 @@ static simdrive_status load_earlier(sdi_generation *generation, uint64_t size) {
     return recovery.damage.kind == SIMDRIVE_DAMAGE_NONE ? SIMDRIVE_OK : sdi_refuse(SIMDRIVE_ERROR_STALE_OFFSET);
 }
 
-/* What is behind the tail: zeros, perhaps, that a writer has set aside and not given back (append_map.c). The first
- * write cuts them off. */
-static void note_tail(sdi_generation *generation, uint64_t file_size) {
+/* What is behind the tail, in bytes that end with zeros from `bytes_end` on. Zeros alone are no damage: a writer has
+ * set them aside, and not given them back yet (append_map.c). The first write cuts them off all the same. */
+static void note_tail(sdi_generation *generation, uint64_t file_size, uint64_t bytes_end) {
     uint64_t tail = sdi_tail(generation), behind = file_size > tail ? file_size - tail : 0;
-    if (behind > 0 && generation->damage.kind == SIMDRIVE_DAMAGE_NONE) generation->damage.kind = SIMDRIVE_DAMAGE_TAIL;
-    atomic_store_explicit(&generation->store->damaged_tail, behind, memory_order_relaxed);
+    bool is_room = bytes_end <= tail;
+    if (generation->damage.kind <= SIMDRIVE_DAMAGE_TAIL)
+        generation->damage.kind = behind > 0 && !is_room ? SIMDRIVE_DAMAGE_TAIL : SIMDRIVE_DAMAGE_NONE;
+    sdi_note_behind(generation->store, behind, is_room);
 }
 
 /* Steps 2 and 3; the file is the generation's, and has `file_size` bytes. `*out` is where its entries end. */
@@ -212,10 +214,11 @@ static simdrive_status load(sdi_generation *generation, uint64_t file_size, uint
     sdi_recovery recovery = {0};
     simdrive_status status = sdi_generation_map(generation, file_size > 0 ? file_size : 1);
     if (status != SIMDRIVE_OK) return status;
-    uint64_t size = *out = sdi_end_of_entries(sdi_base(generation), file_size, 0, store->checksum);
+    uint64_t bytes_end;
+    uint64_t size = *out = sdi_end_of_entries(sdi_base(generation), file_size, 0, store->checksum, &bytes_end);
     if (store->options.at_offset != 0) return load_earlier(generation, size);
     if (sdi_saved_index_load(generation, &size)) {
-        note_tail(generation, file_size);
+        note_tail(generation, file_size, bytes_end);
         return SIMDRIVE_OK;
     }
     *out = size;
@@ -223,7 +226,7 @@ static simdrive_status load(sdi_generation *generation, uint64_t file_size, uint
     if (status == SIMDRIVE_OK) status = recover(store, store->os, sdi_base(generation), size, &recovery);
     if (status != SIMDRIVE_OK) return status;
     adopt(generation, &recovery);
-    note_tail(generation, file_size);
+    note_tail(generation, file_size, bytes_end);
     store->seen_end = size;
     if (!store->options.read_only && refuses_writers(generation->damage.kind)) return SIMDRIVE_ERROR_CORRUPT;
     /* Beside a writer at work, what was found may be old by now. */
@@ -335,10 +338,11 @@ static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size)
 /* Whether a reader saw damage while the file was changing: then it may be none. */
 static bool look_again(sdi_generation *generation, uint64_t size) {
     sdi_file_info info;
+    uint64_t bytes_end;
     return generation->store->options.read_only && generation->damage.kind > SIMDRIVE_DAMAGE_TAIL &&
            generation->store->os->info(generation->store->os, generation->file, &info) == SIMDRIVE_OK &&
            sdi_generation_map(generation, info.size) == SIMDRIVE_OK &&
-           sdi_end_of_entries(sdi_base(generation), info.size, 0, generation->store->checksum) != size;
+           sdi_end_of_entries(sdi_base(generation), info.size, 0, generation->store->checksum, &bytes_end) != size;
 }
 
 /* Every entry was looked at that no saved index told of, those too that a writer has added meanwhile. */
@@ -422,7 +426,8 @@ static simdrive_status open_bytes(const void *data, uint64_t size, const simdriv
     atomic_store_explicit(&generation->base, data, memory_order_relaxed);
     atomic_store_explicit(&generation->map_size, size, memory_order_relaxed);
     adopt(generation, &recovery);
-    atomic_store_explicit(&store->damaged_tail, size - recovery.tail, memory_order_relaxed);
+    bool is_room = sdi_is_zero((const uint8_t *)data + recovery.tail, size - recovery.tail);
+    note_tail(generation, size, is_room ? recovery.tail : size);
     note_opening(generation, began);
     if (holder) simdrive_entry_clone(holder, &generation->nested);
     sdi_generation_publish(generation);
@@ -467,11 +472,11 @@ simdrive_status simdrive_close(simdrive_store *store) {
 
 /* --- what it is -------------------------------------------------------------------------------------------------- */
 
-static uint64_t file_size_of(const simdrive_store *store, sdi_generation *generation) {
+static uint64_t file_size_of(const simdrive_store *store, sdi_generation *generation, const sdi_tail_state *tail) {
     sdi_file_info info;
-    if (sdi_tail_map_is_used(generation)) return sdi_tail(generation);
+    if (sdi_tail_map_is_used(generation) || tail->room > 0) return sdi_tail(generation);
     if (generation->file && store->os->info(store->os, generation->file, &info) == SIMDRIVE_OK) return info.size;
-    return sdi_tail(generation) + atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    return sdi_tail(generation) + tail->damaged;
 }
 
 /* The calls below take a store that is not theirs to change; pinning changes no more than a count. */
@@ -489,14 +494,19 @@ simdrive_status simdrive_get_info(const simdrive_store *store, simdrive_info *in
     const sdi_counters *counters = &generation->counters;
     sdi_index_get_stats(generation->index, &index);
     known.struct_size = size;
-    known.file_size = file_size_of(store, generation);
+    const sdi_tail_state tail = sdi_get_tail_state(generation);
+    known.file_size = file_size_of(store, generation, &tail);
     known.tail = sdi_tail(generation);
     known.entries = atomic_load_explicit(&counters->entries, memory_order_relaxed);
     known.tombstones = atomic_load_explicit(&counters->tombstones, memory_order_relaxed);
     known.stale_entries = atomic_load_explicit(&counters->stale_entries, memory_order_relaxed);
     known.live_bytes = atomic_load_explicit(&counters->live_bytes, memory_order_relaxed);
     known.stale_bytes = atomic_load_explicit(&counters->stale_bytes, memory_order_relaxed);
-    known.damaged_tail_bytes = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    known.damaged_tail_bytes = tail.damaged;
+    known.room_ahead_bytes = tail.room;
+    known.append_map_wanted = tail.map_wanted;
+    known.append_map_used = tail.map_used;
+    known.append_map_status = tail.map_status;
     known.corrupt_entries = generation->damage.corrupt_count;
     known.durable_tail = atomic_load_explicit(&store->durable_tail, memory_order_relaxed);
     known.index_bytes = index.bytes;

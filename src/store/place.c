@@ -51,7 +51,13 @@ bool sdi_place_is_own(const simdrive_store *store, uint64_t self) {
     return atomic_load_explicit(&store->place_owner, memory_order_relaxed) == self;
 }
 
+static void count_queued(simdrive_store *store, int change) {
+    unsigned queued = atomic_load_explicit(&store->queued, memory_order_relaxed);
+    atomic_store_explicit(&store->queued, queued + (unsigned)change, memory_order_relaxed);
+}
+
 static void enqueue(simdrive_store *store, sdi_turn *turn) {
+    count_queued(store, 1);
     turn->next = NULL;
     if (store->turns_end)
         store->turns_end->next = turn;
@@ -66,6 +72,7 @@ sdi_turn *sdi_turn_first(simdrive_store *store) {
 
 static void dequeue(simdrive_store *store, sdi_turn *turn) {
     sdi_turn *before = NULL;
+    count_queued(store, -1);
     for (sdi_turn *at = store->turns; at != turn; at = at->next) before = at;
     if (before)
         before->next = turn->next;

@@ -142,11 +142,32 @@ simdrive_status simdrive_read(simdrive_store *store, const void *key, size_t key
     return read_at_once(store, hash, entry, &status) ? status : read_carefully(store, hash, entry);
 }
 
+/* Without memory to mend the index: what the newest entry of the key is tells the chain, which needs none. */
+SDI_COLD static bool exists_in_chain(simdrive_store *store, uint64_t key_hash) {
+    sdi_walk walk;
+    sdi_record record = {0};
+    for (;;) {
+        sdi_pin *pin = sdi_pin_current(store);
+        const sdi_generation *generation = pin->generation;
+        uint64_t tail = sdi_tail(generation);
+        bool met = false;
+        sdi_walk_begin(&walk, sdi_base(generation), &generation->damage, tail);
+        while (!met && sdi_walk_next(&walk, &record)) met = record.key_hash == key_hash;
+        bool live = met && !record.tombstone && !sdi_is_corrupt(&generation->damage, record.end);
+        bool final = live || sdi_is_current(store, generation);
+        sdi_unpin(pin, 1);
+        if (final) return live;
+    }
+}
+
 bool simdrive_exists_hash(simdrive_store *store, uint64_t key_hash) {
     sdi_pin *pin;
     sdi_record record;
     const uint8_t *base;
-    if (!store || sdi_pin_record(store, key_hash, &pin, &record, &base) != SIMDRIVE_OK) return false;
+    if (!store) return false;
+    simdrive_status status = sdi_pin_record(store, key_hash, &pin, &record, &base);
+    if (status == SIMDRIVE_ERROR_NO_MEMORY) return exists_in_chain(store, key_hash);
+    if (status != SIMDRIVE_OK) return false;
     sdi_unpin(pin, 1);
     return true;
 }

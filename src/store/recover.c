@@ -359,17 +359,15 @@ static simdrive_status link_is_suspect(search_state *search, const sdi_record *r
     }
 }
 
-/* Whether an entry whose link leads to 0 is the first of the file, as it seems: then no valid chain ends within it. A
- * link of zeros may just as well be one that was lost. */
+/* Whether an entry whose link leads to 0 is the first of the file, as it seems: then no entry stands within it that has
+ * its checksum. A link of zeros may just as well be one that was lost, and other damage may lie below it. */
 static simdrive_status is_first_entry(search_state *search, const sdi_record *record, bool *answer) {
     uint64_t within = 0;
-    bool valid = false;
     *answer = true;
     if (record->end > search->spare_steps) return SIMDRIVE_OK;
     search->spare_steps -= record->end;
     simdrive_status status = find_tail(search, record->end, 0, &within);
-    if (status == SIMDRIVE_OK && within != 0) status = judge_chain(search, within, &valid);
-    *answer = !valid;
+    *answer = within == 0;
     return status;
 }
 
@@ -555,7 +553,8 @@ static simdrive_status explain_breaks(search_state *search, followed_run *run, u
             status = payload_is_torn(search, run->broken, &record, &torn);
             if (status != SIMDRIVE_OK || !torn) return status;
             *tail = next = record.prev;
-            status = next != 0 ? judge_chain(search, next, &valid) : SIMDRIVE_OK;
+            valid = false; /* a link to 0 proves nothing, least of all about what was found below */
+            if (next != 0) status = judge_chain(search, next, &valid);
             if (status != SIMDRIVE_OK) return status;
             run->lowest = record;
         }
@@ -901,9 +900,10 @@ static uint64_t end_of_bytes(const uint8_t *file, uint64_t size, uint64_t floor)
 }
 
 /* An entry whose link leads to 0 is left to recovery: where zeros are, too many offsets look like one. */
-uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, sdi_crc_kind likely) {
-    if (size < floor + SDI_ENTRY_MIN || !sdi_is_zero(file + size - SDI_METADATA_SIZE, SDI_METADATA_SIZE)) return size;
-    uint64_t bytes_end = end_of_bytes(file, size, floor);
+uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, sdi_crc_kind likely,
+                            uint64_t *end) {
+    uint64_t bytes_end = *end = end_of_bytes(file, size, floor);
+    if (size < floor + SDI_ENTRY_MIN || bytes_end + SDI_METADATA_SIZE > size) return size;
     if (bytes_end == floor) return floor == 0 ? size : floor;
     uint64_t highest = bytes_end + SDI_METADATA_SIZE - 1 < size ? bytes_end + SDI_METADATA_SIZE - 1 : size;
     uint64_t lowest = bytes_end > floor + TORN_MAX ? bytes_end - TORN_MAX : floor;
@@ -915,11 +915,12 @@ uint64_t sdi_end_of_entries(const uint8_t *file, uint64_t size, uint64_t floor, 
             !sdi_padding_is_zero(file, &record))
             continue;
         uint64_t cost = sdi_record_size(&record);
-        if (cost > budget) break;
+        if (cost > budget) return highest;
         budget -= cost;
         if (sdi_checksum_matches(file, &record, likely, NULL) || sdi_is_reclaimed(file, &record)) return tail;
     }
-    return floor == 0 ? highest : floor;
+    bool all_seen = lowest == floor + SDI_ENTRY_MIN;
+    return all_seen && floor != 0 ? floor : highest;
 }
 
 /* A broken link is of an append not yet published. */
@@ -949,10 +950,7 @@ simdrive_status sdi_recover_added(const uint8_t *file, uint64_t tail, uint64_t s
     do {
         status = find_tail(&search, found - 1, tail + 1, &found);
         if (status != SIMDRIVE_OK || found == 0) break;
-        if (tail == 0)
-            valid = sdi_leads_to(file, found, tail);
-        else
-            status = judge_chain(&search, found, &valid);
+        status = judge_chain(&search, found, &valid);
     } while (status == SIMDRIVE_OK && !valid);
     if (status == SIMDRIVE_OK && found != 0) *new_tail = found;
     ranges_end(&search.ranges);

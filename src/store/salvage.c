@@ -49,6 +49,12 @@ static simdrive_status remember(salvage_job *salvage, uint64_t end) {
     return SIMDRIVE_OK;
 }
 
+/* Whether it holds a value. The single byte 00 behind padding is no tombstone, but nothing that can be stored either,
+ * and means a deletion to other implementations. */
+static bool has_value(const salvage_job *salvage, const sdi_record *record) {
+    return !record->tombstone && (sdi_record_size(record) > 1 || salvage->file[record->start] != 0);
+}
+
 /* Takes over those of a group of intact records that are the newest of their keys. */
 static simdrive_status settle(salvage_job *salvage, const sdi_record *records, size_t count) {
     uint64_t hashes[GROUP], ends[GROUP], existing[GROUP];
@@ -58,7 +64,7 @@ static simdrive_status settle(salvage_job *salvage, const sdi_record *records, s
     }
     simdrive_status status = sdi_index_add_batch(salvage->settled, hashes, ends, count, existing);
     for (size_t i = 0; i < count && status == SIMDRIVE_OK; i++) {
-        if (existing[i] == SDI_INDEX_NONE && !records[i].tombstone) status = remember(salvage, ends[i]);
+        if (existing[i] == SDI_INDEX_NONE && has_value(salvage, &records[i])) status = remember(salvage, ends[i]);
     }
     return status;
 }
@@ -123,7 +129,9 @@ static simdrive_status run(salvage_job *salvage) {
     salvage->generation = sdi_snapshot_pin(snapshot)->generation;
     salvage->file = sdi_snapshot_base(snapshot);
     salvage->report.damage = salvage->generation->damage.kind;
-    salvage->report.damaged_tail_bytes = atomic_load_explicit(&salvage->from->damaged_tail, memory_order_relaxed);
+    const sdi_tail_state tail = sdi_get_tail_state(salvage->generation);
+    salvage->report.damaged_tail_bytes = tail.damaged;
+    salvage->report.room_ahead_bytes = tail.room;
     salvage->settled = sdi_index_create(simdrive_count(salvage->from), salvage->file);
     status = salvage->settled ? choose(salvage, snapshot) : SIMDRIVE_ERROR_NO_MEMORY;
     if (status == SIMDRIVE_OK) status = write_chosen(salvage);

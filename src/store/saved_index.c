@@ -203,12 +203,12 @@ static bool put_again(sdi_generation *generation, uint64_t low, uint64_t tail) {
  * damage, and entries behind that: only recovery can tell, so nothing is used. */
 static bool reaches_end(sdi_generation *generation, uint64_t *size) {
     simdrive_store *store = generation->store;
-    uint64_t end, file_size;
+    sdi_file_end end;
     if (!store->options.read_only) return sdi_tail(generation) == *size;
     store->seen_end = *size;
     bool followed = sdi_keep_up(generation, *size) == SIMDRIVE_OK;
     if (followed && store->seen_end == sdi_tail(generation)) return true;
-    if (sdi_entries_end(generation, &end, &file_size) == SIMDRIVE_OK) *size = end;
+    if (sdi_entries_end(generation, &end) == SIMDRIVE_OK) *size = end.entries;
     return false;
 }
 

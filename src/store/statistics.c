@@ -90,7 +90,12 @@ static simdrive_status read_file(const simdrive_store *store, const sdi_generati
     out->commits = work.commits;
     out->disk_bytes = info.disk_bytes;
     out->durable_tail = read_figure(&store->durable_tail);
-    out->damaged_tail_bytes = read_figure(&store->damaged_tail);
+    const sdi_tail_state tail = sdi_get_tail_state(generation);
+    out->damaged_tail_bytes = tail.damaged;
+    out->room_ahead_bytes = tail.room;
+    out->append_map_wanted = tail.map_wanted;
+    out->append_map_used = tail.map_used;
+    out->append_map_status = tail.map_status;
     out->quarantined_bytes = read_figure(&store->quarantined);
     out->damage = generation->damage.kind;
     out->corrupt_entries = generation->damage.corrupt_count;

@@ -100,10 +100,10 @@ typedef struct sdi_superseded {
 typedef struct sdi_tail_map {
     uint8_t *base; /* NULL: none */
     uint64_t start, size; /* of it in the file */
-    uint64_t ready;       /* up to here bytes may be stored; a length of the file */
-    uint64_t set_aside;   /* up to here there is disk space */
-    bool unsupported;
-    _Atomic bool used; /* the file may be longer than its entries */
+    _Atomic uint64_t ready; /* up to here bytes may be stored; a length of the file. 0: nowhere */
+    uint64_t set_aside;     /* up to here there is disk space */
+    _Atomic int status;     /* simdrive_status: how the last try to make room ended */
+    _Atomic bool used;      /* the file may be longer than its entries */
 } sdi_tail_map;
 
 typedef struct sdi_generation {
@@ -215,6 +215,9 @@ struct simdrive_store {
     sdi_condition place_left; /* for who leaves the place and comes back: the next one has left it too */
     bool place_has_stream;    /* place, and under mutex: a pushed stream has it */
     sdi_turn *turns, *turns_end; /* under mutex: who waits for the place, in order */
+    _Atomic unsigned queued;     /* how many that are; changed under mutex */
+    unsigned company;         /* place: writers that the last synced group had, and that waited at its end */
+    uint64_t group_ns;        /* place: what that group took */
     _Atomic uint32_t place;   /* whether it is taken, and whether leaving it concerns anybody: place.c */
     _Atomic uint64_t place_owner; /* id of the thread that has it; 0: none, or it is just coming or going */
     _Atomic uint64_t writing_calls; /* about: some of them are timed */
@@ -226,7 +229,8 @@ struct simdrive_store {
     _Atomic(sdi_crc_kind) checksum; /* place; others take it for a hint of which to try first */
     _Atomic bool closed; /* only what was taken out of the store is left: nothing can be pinned any more */
     _Atomic bool poisoned;
-    _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing */
+    _Atomic uint64_t damaged_tail; /* bytes behind the tail that belong to nothing, zeros included */
+    _Atomic bool tail_is_room;     /* all of them are zeros: no damage, but room for entries (append_map.c) */
     _Atomic uint64_t quarantined;
     _Atomic uint64_t durable_tail;
     _Atomic bool unsynced; /* interval policy: the sync thread has something to do */
@@ -419,9 +423,15 @@ bool sdi_can_follow(const sdi_generation *generation);
  * case `tail` is one between two appends, never within a batch. */
 simdrive_status sdi_follow(simdrive_store *store, sdi_generation *generation, uint64_t *tail, bool *replaced);
 
-/* Where the entries end in the generation's file as it is now: its length, or less where it ends with zeros that were
- * set aside; its tail, when nothing complete follows that. And the length. */
-simdrive_status sdi_entries_end(sdi_generation *generation, uint64_t *end, uint64_t *file_size);
+/* How the generation's file ends as it is now. */
+typedef struct sdi_file_end {
+    uint64_t entries; /* its length, or less where it ends with zeros that were set aside: the end of what is complete
+                         before them; the generation's tail, when that is nothing new */
+    uint64_t bytes;   /* behind the last byte above that tail that is not zero; or that tail */
+    uint64_t file;    /* its length */
+} sdi_file_end;
+
+simdrive_status sdi_entries_end(sdi_generation *generation, sdi_file_end *out);
 
 /* Adds what a writer in another process has appended, once the file's length stays; it was `size` at the last look.
  * The length is shared. */
@@ -554,6 +564,18 @@ void sdi_tail_map_forget(sdi_generation *generation);
 void sdi_tail_map_give_back(sdi_generation *generation);
 /* Unmaps it. */
 void sdi_tail_map_end(sdi_generation *generation);
+
+/* What a handle tells of its map, and of what is behind its tail: damaged bytes or room, never both. */
+typedef struct sdi_tail_state {
+    bool map_wanted, map_used;
+    simdrive_status map_status;
+    uint64_t damaged, room;
+} sdi_tail_state;
+
+/* The generation is pinned. */
+sdi_tail_state sdi_get_tail_state(const sdi_generation *generation);
+/* Notes what is behind the tail: so many bytes, all of them zero or not. Writer's place held, or nobody else there. */
+void sdi_note_behind(simdrive_store *store, uint64_t bytes, bool zero);
 
 /* Whether the file may be longer than its entries, with zeros. */
 static inline bool sdi_tail_map_is_used(const sdi_generation *generation) {

@@ -87,7 +87,9 @@ simdrive_status simdrive_verify(simdrive_store *store, const simdrive_work_optio
                                  .handler_user = handler_user};
     status = check_all(&verification, snapshot, &options);
     verification.report.damage = verification.generation->damage.kind;
-    verification.report.damaged_tail_bytes = atomic_load_explicit(&store->damaged_tail, memory_order_relaxed);
+    const sdi_tail_state tail = sdi_get_tail_state(verification.generation);
+    verification.report.damaged_tail_bytes = tail.damaged;
+    verification.report.room_ahead_bytes = tail.room;
     bool damaged = verification.report.entries_corrupt > 0 ||
                    verification.report.damage == SIMDRIVE_DAMAGE_MIDDLE ||
                    verification.report.damage == SIMDRIVE_DAMAGE_AMBIGUOUS;

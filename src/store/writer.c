@@ -157,6 +157,6 @@ simdrive_status sdi_clear_damaged_tail(simdrive_store *store, sdi_generation *ge
     }
     status = sdi_cut(store, generation->file, tail);
     if (status != SIMDRIVE_OK) return status;
-    atomic_store_explicit(&store->damaged_tail, 0, memory_order_relaxed);
+    sdi_note_behind(store, 0, true);
     return sdi_sync_file(store, generation, tail);
 }

@@ -8,6 +8,7 @@ sys.path.insert(0, str(TOP / "bench"))
 
 import growth  # noqa: E402,F401
 import larger_than_memory  # noqa: E402,F401
+import limits  # noqa: E402,F401
 import machine  # noqa: E402,F401
 import measure  # noqa: E402,F401
 import memory_limit  # noqa: E402,F401

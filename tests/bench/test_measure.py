@@ -21,6 +21,7 @@ PROGRAM = textwrap.dedent("""\
     R1) echo '{"workload": "R1", "metric": "time", "unit": "ns/read", "value": 50}' ;;
     R2) echo "no memory" >&2; exit 1 ;;
     R4) exec sleep 600 ;;
+    warm) ;;
     *) exit 2 ;;
     esac
     """)
@@ -122,6 +123,14 @@ class Growth(unittest.TestCase):
         self.assertFalse(growth.fits(10**7, 100 * gib, gib, in_memory=False))
         self.assertFalse(growth.fits(10**7, 3 * gib, 100 * gib, in_memory=True))
         self.assertIn("50 000 000", growth.left_out([10**4]))
+
+    def test_other_sizes_are_added_and_measured_ones_kept(self):
+        earlier, now = results.Results(), results.Results()
+        for size in (10**4, 10**5):
+            earlier.add("R1", "time", "ns/read", "simdrive", 0, 10, size)
+        now.add("R1", "time", "ns/read", "simdrive", 0, 20, 10**5)
+        growth.add_other_sizes(now, earlier)
+        self.assertEqual([10, 20], [now.figure("R1", "time", size).median("simdrive") for size in (10**4, 10**5)])
 
     def test_other_systems_stop_earlier(self):
         by_name = {one.name: one for one in systems.SYSTEMS}

@@ -238,6 +238,10 @@ class Reports(CliTest):
             self.assertGreater(result["seconds"], 0)
         self.assertEqual(os.listdir(self.folder), [])
         self.assertIn(b"read batch", self.on_store("bench", "--entries", "1"))
+        self.assertEqual(found["append"], "write")
+        found = self.json_of("bench", "--entries", "3K", "--value-size", "10", "--append", "map")
+        self.assertTrue(found["append"] == "map" or b"note: single values were written with calls" in self.stderr)
+        self.on_store("bench", "--append", "both", expect=USAGE)
         self.on_store("write", "key", "value")
         before = self.file_bytes()
         self.on_store("bench", expect=IO)
@@ -319,6 +323,20 @@ class Damage(CliTest):
         self.assertEqual(self.json_of("info")["damaged_tail_bytes"], 80)
         found = self.json_of("verify")
         self.assertEqual((found["ok"], found["damaged_tail_bytes"]), (True, 80))
+
+    def test_zeros_behind_the_last_entry_are_room_and_no_damage(self):
+        size = os.path.getsize(self.store)
+        with open(self.store, "ab") as file:
+            file.write(bytes(100))
+        self.assertEqual(self.on_store("read", "c"), b"the value of c")
+        self.assertEqual(self.stderr, b"")
+        found = self.json_of("info")
+        self.assertEqual((found["damage"], found["damaged_tail_bytes"], found["room_ahead_bytes"], found["file_size"]),
+                         ("none", 0, 100, size))
+        found = self.json_of("verify")
+        self.assertEqual((found["ok"], found["damaged_tail_bytes"], found["room_ahead_bytes"]), (True, 0, 100))
+        self.assertIn(b"room ahead: 100 zeros", self.on_store("verify"))
+        self.assertEqual(self.json_of("stats")["append_map_status"], "SIMDRIVE_OK")
 
     def test_a_foreign_file_is_refused_and_stays_as_it_is(self):
         foreign = self.path("notes.txt")

@@ -101,7 +101,7 @@ class References(unittest.TestCase):
         dev = read("dev")
 
         def find(page):
-            for command in re.findall(r"\./dev (\w+)", page.text):
+            for command in re.findall(r"\./dev ([\w-]+)", page.text):
                 if "command_%s()" % command not in dev:
                     yield "./dev %s: no such command" % command
             for stages in re.findall(r"\./dev test ([a-z0-9 ]+)", page.text):

@@ -7,10 +7,12 @@
  * follow while the file's length stays.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -257,6 +259,143 @@ static void a_reader_follows_while_the_length_stays(void **state) {
     test_folder_remove(&folder);
 }
 
+/* --- what is told ------------------------------------------------------------------------------------------------- */
+
+/* Where the tests' folder has what the mode needs. */
+static void skip_unless_mapped(const test_folder *folder) {
+    char path[TEST_PATH_MAX];
+    simdrive_store *store = open_as(test_path(folder, "probe", path), SIMDRIVE_APPEND_MAP);
+    write_numbered(store, 1, 1);
+    write_numbered(store, 2, 2);
+    bool unsupported = test_info(store).append_map_status == SIMDRIVE_ERROR_UNSUPPORTED;
+    CHECK_OK(simdrive_close(store));
+    if (!unsupported) return;
+    test_folder_remove(folder);
+    skip();
+}
+
+static void check_mode(simdrive_store *store, bool wanted, bool used, simdrive_status status) {
+    simdrive_info info = test_info(store);
+    simdrive_statistics statistics = {.struct_size = sizeof statistics};
+    CHECK_OK(simdrive_get_statistics(store, &statistics));
+    CHECK(info.append_map_wanted == wanted && statistics.append_map_wanted == wanted);
+    CHECK(info.append_map_used == used && statistics.append_map_used == used);
+    CHECK_STATUS(status, info.append_map_status);
+    CHECK_STATUS(status, statistics.append_map_status);
+    CHECK(used ? info.room_ahead_bytes > 0 : info.room_ahead_bytes == 0);
+    CHECK_U64(info.room_ahead_bytes, statistics.room_ahead_bytes);
+    CHECK_U64(info.tail, info.file_size);
+    CHECK_U64(0, info.damaged_tail_bytes);
+}
+
+static void a_handle_tells_its_mode_and_why(void **state) {
+    const simdrive_status refusals[] = {SIMDRIVE_ERROR_NO_SPACE, SIMDRIVE_ERROR_IO, SIMDRIVE_ERROR_UNSUPPORTED};
+    test_folder folder = test_folder_create();
+    char path[TEST_PATH_MAX];
+    sdi_fault_os *faults = sdi_fault_os_create();
+    simdrive_open_options options = mapped();
+    simdrive_store *store = NULL;
+    (void)state;
+    skip_unless_mapped(&folder);
+    CHECK_OK(sdi_open_with_os(sdi_fault_os_table(faults), test_path(&folder, "s", path), &options, &store));
+    check_mode(store, true, false, SIMDRIVE_OK);
+    write_numbered(store, 1, 1);
+    check_mode(store, true, false, SIMDRIVE_OK); /* the first entry never goes there */
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        test_context("%s", simdrive_status_name(refusals[i]));
+        sdi_fault_os_arm(faults, &(sdi_fault_plan){.kind = SDI_FAULT_SET_ASIDE, .nth = 1, .for_ever = true,
+                                                   .status = refusals[i], .os_error = ENOSPC});
+        write_numbered(store, 2, i);
+        check_mode(store, true, false, refusals[i]);
+        sdi_fault_os_disarm(faults);
+        write_numbered(store, 2, i);
+        if (refusals[i] == SIMDRIVE_ERROR_UNSUPPORTED) break; /* for as long as the file is open */
+        check_mode(store, true, true, SIMDRIVE_OK);
+        CHECK_OK(simdrive_compact(store, NULL, NULL));
+        check_mode(store, true, false, SIMDRIVE_OK); /* another file: not tried yet */
+    }
+    check_mode(store, true, false, SIMDRIVE_ERROR_UNSUPPORTED);
+    CHECK_OK(simdrive_close(store));
+    options.sync = SIMDRIVE_SYNC_COMMIT;
+    CHECK_OK(sdi_open_with_os(sdi_fault_os_table(faults), path, &options, &store));
+    uint64_t asked = sdi_fault_os_count(faults, SDI_FAULT_SET_ASIDE);
+    write_numbered(store, 3, 3);
+    check_mode(store, true, false, SIMDRIVE_ERROR_UNSUPPORTED);
+    CHECK_U64(asked, sdi_fault_os_count(faults, SDI_FAULT_SET_ASIDE));
+    CHECK_OK(simdrive_close(store));
+    store = test_open_read_only(path);
+    check_mode(store, false, false, SIMDRIVE_OK);
+    CHECK_OK(simdrive_close(store));
+    sdi_fault_os_destroy(faults);
+    test_folder_remove(&folder);
+}
+
+static void check_behind(simdrive_store *store, uint64_t damaged, uint64_t room) {
+    simdrive_report report = {.struct_size = sizeof report};
+    simdrive_info info = test_info(store);
+    CHECK_U64(damaged, info.damaged_tail_bytes);
+    CHECK_U64(room, info.room_ahead_bytes);
+    CHECK_U64(info.tail + damaged, info.file_size);
+    CHECK_OK(simdrive_verify(store, NULL, NULL, NULL, &report));
+    CHECK_U64(damaged, report.damaged_tail_bytes);
+    CHECK_U64(room, report.room_ahead_bytes);
+}
+
+/* What a live writer has set aside looked like a damaged tail to others. */
+static void zeros_of_a_writer_are_room_to_others(void **state) {
+    test_folder folder = test_folder_create();
+    char path[TEST_PATH_MAX];
+    struct stat found;
+    (void)state;
+    skip_unless_mapped(&folder);
+    simdrive_store *store = open_as(test_path(&folder, "s", path), SIMDRIVE_APPEND_MAP);
+    write_numbered(store, 1, 1);
+    write_numbered(store, 2, 2);
+    CHECK(stat(path, &found) == 0 && (uint64_t)found.st_size > simdrive_tail(store) + 1000);
+    simdrive_store *reader = test_open_read_only(path);
+    CHECK(test_info(reader).damage == SIMDRIVE_DAMAGE_NONE);
+    check_behind(reader, 0, (uint64_t)found.st_size - simdrive_tail(store));
+    write_numbered(store, 3, 3);
+    CHECK_OK(simdrive_refresh(reader, NULL));
+    check_behind(reader, 0, (uint64_t)found.st_size - simdrive_tail(store));
+    check_behind(store, 0, (uint64_t)found.st_size - simdrive_tail(store));
+    /* An entry of which a part is there is no zero, and no room. */
+    uint64_t tail = simdrive_tail(store);
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    CHECK(file >= 0 && pwrite(file, "part", 4, (off_t)(tail + 100)) == 4);
+    simdrive_store *other = test_open_read_only(path);
+    CHECK(test_info(other).damage == SIMDRIVE_DAMAGE_TAIL);
+    check_behind(other, (uint64_t)found.st_size - tail, 0);
+    CHECK_OK(simdrive_close(other));
+    CHECK(pwrite(file, "\0\0\0\0", 4, (off_t)(tail + 100)) == 4 && close(file) == 0);
+    CHECK_OK(simdrive_close(store));
+    CHECK_OK(simdrive_refresh(reader, NULL));
+    check_behind(reader, 0, 0);
+    CHECK_OK(simdrive_close(reader));
+    test_folder_remove(&folder);
+}
+
+/* The window is moved on, past its end more than once. */
+static void many_windows_are_stored_through(void **state) {
+    enum { SIZE = 60000, WINDOWS = 3, COUNT = WINDOWS * (64 << 20) / SIZE };
+    test_folder folder = test_folder_create();
+    char path[TEST_PATH_MAX];
+    uint8_t *value = test_alloc(SIZE);
+    (void)state;
+    skip_unless_mapped(&folder);
+    simdrive_store *store = open_as(test_path(&folder, "s", path), SIMDRIVE_APPEND_MAP);
+    for (uint64_t n = 0; n < COUNT; n++) {
+        memset(value, (int)(n % 250) + 1, SIZE);
+        CHECK_OK(simdrive_write_hash(store, n, value, SIZE, NULL));
+        CHECK(n == 0 || test_info(store).append_map_used);
+    }
+    free(value);
+    CHECK_OK(simdrive_verify(store, NULL, NULL, NULL, NULL));
+    CHECK_U64(COUNT, simdrive_count(store));
+    CHECK_OK(simdrive_close(store));
+    test_folder_remove(&folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_modes_leave_the_same_file),
@@ -264,6 +403,9 @@ int main(void) {
         cmocka_unit_test(a_killed_writer_leaves_whole_entries),
         cmocka_unit_test(whatever_is_refused_the_entry_is_written),
         cmocka_unit_test(a_reader_follows_while_the_length_stays),
+        cmocka_unit_test(a_handle_tells_its_mode_and_why),
+        cmocka_unit_test(zeros_of_a_writer_are_room_to_others),
+        cmocka_unit_test(many_windows_are_stored_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

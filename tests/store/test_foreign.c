@@ -174,6 +174,15 @@ static void check_refused(bench *b) {
     check_untouched(b);
 }
 
+/* The same of one that is like many others: opening alone. */
+static void check_refused_at_once(bench *b) {
+    simdrive_open_options reading = {.struct_size = sizeof reading, .read_only = true};
+    simdrive_store *store = NULL;
+    CHECK_STATUS(SIMDRIVE_ERROR_NOT_A_STORE, simdrive_open(b->path, &reading, &store));
+    CHECK_STATUS(SIMDRIVE_ERROR_NOT_A_STORE, simdrive_open(b->path, NULL, &store));
+    check_untouched(b);
+}
+
 /* Takes the file over: nothing happens to it before the first write, which keeps the old bytes. */
 static void check_reset(bench *b) {
     simdrive_open_options options = {.struct_size = sizeof options, .reset_foreign = true};
@@ -215,6 +224,28 @@ static void foreign_files_are_refused_and_untouched(void **state) {
     bench_end(&b);
 }
 
+/* More than a thousand files, of each kind as many: what is in a kind is made anew for each. */
+static void a_thousand_foreign_files_are_refused(void **state) {
+    (void)state;
+    enum { ROUNDS = 96 };
+    test_random random = test_random_begin(301);
+    size_t files = 0;
+    bench b;
+    bench_begin(&b);
+    memset(b.bytes, 0, LARGEST);
+    for (size_t k = 0; k < sizeof KINDS / sizeof KINDS[0]; k++) {
+        for (size_t round = 0; round < ROUNDS; round++, files++) {
+            test_context("foreign file: %s, round %zu", KINDS[k].name, round);
+            b.size = KINDS[k].make(b.bytes, round % KINDS[k].variants, &random);
+            bench_put(&b);
+            check_refused_at_once(&b);
+            memset(b.bytes, 0, b.size);
+        }
+    }
+    CHECK(files >= 1000);
+    bench_end(&b);
+}
+
 static void empty_and_zero_files_are_empty_stores(void **state) {
     (void)state;
     static const size_t sizes[] = {0, 1, 19, 20, 21, 64, 4096, 100000, LARGEST};
@@ -251,6 +282,7 @@ static void empty_and_zero_files_are_empty_stores(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(foreign_files_are_refused_and_untouched),
+        cmocka_unit_test(a_thousand_foreign_files_are_refused),
         cmocka_unit_test(empty_and_zero_files_are_empty_stores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -276,10 +276,8 @@ static void kill_at_a_random_moment(pid_t writer, test_random *random) {
 static void readers_beside_a_writer_that_is_killed(void **state) {
     bench *b = *state;
     test_random random = test_random_begin(71);
-    const char *asked = getenv("SIMDRIVE_TEST_KILLS");
     uint64_t kills = test_exhaustive() ? KILLS_EXHAUSTIVE : KILLS;
     pid_t readers[READERS];
-    if (asked) kills = strtoull(asked, NULL, 10);
     b->seed = test_random_next(&random);
     CHECK_OK(simdrive_close(test_open(b->path)));
     for (uint64_t i = 0; i < READERS; i++) readers[i] = start(b, read_on, i);

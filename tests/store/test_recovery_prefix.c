@@ -78,11 +78,14 @@ static bool all_zero(const uint8_t *bytes, size_t size) {
     return true;
 }
 
-static void check_damage(const simdrive_info *info, size_t tail, size_t file_size) {
+/* Zeros alone are room ahead, and no damage. */
+static void check_damage(const simdrive_info *info, size_t tail, const uint8_t *file, size_t file_size) {
+    bool is_room = all_zero(file + tail, file_size - tail);
     CHECK_U64(tail, info->tail);
-    CHECK_U64(file_size, info->file_size);
-    CHECK_U64(file_size - tail, info->damaged_tail_bytes);
-    if (tail > 0) CHECK(info->damage == (tail < file_size ? SIMDRIVE_DAMAGE_TAIL : SIMDRIVE_DAMAGE_NONE));
+    CHECK_U64(is_room ? tail : file_size, info->file_size);
+    CHECK_U64(is_room ? 0 : file_size - tail, info->damaged_tail_bytes);
+    CHECK_U64(is_room ? file_size - tail : 0, info->room_ahead_bytes);
+    if (tail > 0) CHECK(info->damage == (is_room ? SIMDRIVE_DAMAGE_NONE : SIMDRIVE_DAMAGE_TAIL));
 }
 
 /* Opens for writing, the stricter of the two ways, and compares. Returns how many entries were complete. */
@@ -97,7 +100,7 @@ static size_t check_state(bench *b, bool read_only) {
     } else {
         CHECK_OK(status);
         simdrive_info info = test_info(store);
-        check_damage(&info, b->views[complete].tail, b->file_size);
+        check_damage(&info, b->views[complete].tail, b->file, b->file_size);
         test_check_figures(store, &b->views[complete]);
         test_check_reads(store, &b->views[complete]);
     }

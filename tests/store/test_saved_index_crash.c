@@ -252,6 +252,7 @@ static void explore_policy(simdrive_sync_policy sync, bool syncs_once, const cha
 
 static void a_crash_leaves_what_is_there_without_the_index(void **state) {
     (void)state;
+    if (test_appends_to_map()) skip(); /* the states are made of calls, and an append is none */
     explore_policy(SIMDRIVE_SYNC_NONE, false, "never synced");
     explore_policy(SIMDRIVE_SYNC_NONE, true, "synced once");
     explore_policy(SIMDRIVE_SYNC_COMMIT, false, "synced at each commit");

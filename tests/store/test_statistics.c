@@ -628,8 +628,7 @@ static bool is_gap(size_t at) {
     return is_between(at, BEHIND(compaction_runs), offsetof(simdrive_statistics, compaction_done)) ||
            is_between(at, BEHIND(compaction_status), offsetof(simdrive_statistics, compaction_saved_bytes)) ||
            is_between(at, BEHIND(open_from_saved_index), offsetof(simdrive_statistics, damage)) ||
-           is_between(at, BEHIND(damage), offsetof(simdrive_statistics, corrupt_entries)) ||
-           is_between(at, BEHIND(poisoned), sizeof(simdrive_statistics));
+           is_between(at, BEHIND(damage), offsetof(simdrive_statistics, corrupt_entries));
 }
 
 static void every_byte_of_the_struct_has_its_say_in_the_text(void **state) {

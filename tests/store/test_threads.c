@@ -358,6 +358,58 @@ static void several_writers_at_once(void **state) {
     bench_end(&b);
 }
 
+/* --- several writers, each of whose writes is synced -------------------------------------------------------------- */
+
+enum { SYNCED_WRITERS = 6, SYNCED_WRITES = 40 };
+
+typedef struct synced_writer {
+    simdrive_store *store;
+    uint64_t first_key; /* its own keys: from there on */
+} synced_writer;
+
+static void *synced_writer_main(void *user) {
+    synced_writer *w = user;
+    for (uint64_t i = 0; i < SYNCED_WRITES; i++) {
+        uint64_t key = w->first_key + i, tail = 0;
+        simdrive_statistics statistics = {.struct_size = sizeof statistics};
+        CHECK_OK(simdrive_write(w->store, &key, sizeof key, "value", 5, &tail));
+        CHECK_OK(simdrive_get_statistics(w->store, &statistics));
+        CHECK(statistics.durable_tail >= tail);
+    }
+    return NULL;
+}
+
+/* Whoever leads a group, and whoever he waits for: a write that has returned is durable, and costs one sync at most. */
+static void synced_writers_share_their_syncs(void **state) {
+    (void)state;
+    test_context("synced writers");
+    test_folder folder = test_folder_create();
+    char path[TEST_PATH_MAX];
+    simdrive_open_options options = {.struct_size = sizeof options, .sync = SIMDRIVE_SYNC_COMMIT};
+    simdrive_store *store = NULL;
+    simdrive_statistics statistics = {.struct_size = sizeof statistics};
+    pthread_t threads[SYNCED_WRITERS];
+    synced_writer writers[SYNCED_WRITERS];
+    CHECK_OK(simdrive_open(test_path(&folder, "store", path), &options, &store));
+    CHECK_OK(simdrive_write(store, "first", 5, "value", 5, NULL)); /* whose mark is a sync of its own */
+    CHECK_OK(simdrive_get_statistics(store, &statistics));
+    uint64_t syncs_before = statistics.syncs;
+    for (uint64_t i = 0; i < SYNCED_WRITERS; i++) {
+        writers[i] = (synced_writer){store, i * SYNCED_WRITES};
+        CHECK(pthread_create(&threads[i], NULL, synced_writer_main, &writers[i]) == 0);
+    }
+    for (unsigned i = 0; i < SYNCED_WRITERS; i++) pthread_join(threads[i], NULL);
+    CHECK_OK(simdrive_get_statistics(store, &statistics));
+    CHECK(statistics.syncs - syncs_before <= SYNCED_WRITERS * SYNCED_WRITES);
+    CHECK_U64(SYNCED_WRITERS * SYNCED_WRITES + 1, statistics.entries);
+    CHECK_OK(simdrive_close(store));
+    store = test_open_read_only(path);
+    CHECK_U64(SYNCED_WRITERS * SYNCED_WRITES + 1, simdrive_count(store));
+    CHECK_OK(simdrive_verify(store, NULL, NULL, NULL, NULL));
+    CHECK_OK(simdrive_close(store));
+    test_folder_remove(&folder);
+}
+
 /* --- what was acquired stays -------------------------------------------------------------------------------------- */
 
 typedef struct released {
@@ -518,6 +570,7 @@ int main(void) {
         cmocka_unit_test(readers_of_each_kind_never_miss_a_key),
         cmocka_unit_test(readers_beside_compaction_never_miss_a_key),
         cmocka_unit_test(several_writers_at_once),
+        cmocka_unit_test(synced_writers_share_their_syncs),
         cmocka_unit_test(entries_outlive_overwrites_compaction_and_close),
         cmocka_unit_test(keys_stay_found_while_index_and_map_grow),
         cmocka_unit_test(interval_sync_beside_writes),

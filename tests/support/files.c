@@ -111,7 +111,7 @@ bool test_file_exists(const char *path) {
 size_t test_file_size(const char *path) {
     struct stat found;
     CHECK(stat(path, &found) == 0);
-    return (size_t)found.st_size;
+    return test_size_without_room(path, (size_t)found.st_size);
 }
 
 uint8_t *test_file_get(const char *path, size_t *size) {
@@ -119,7 +119,7 @@ uint8_t *test_file_get(const char *path, size_t *size) {
     if (file < 0) return NULL;
     struct stat found;
     CHECK(fstat(file, &found) == 0);
-    *size = (size_t)found.st_size;
+    *size = test_size_without_room(path, (size_t)found.st_size);
     uint8_t *bytes = test_alloc(*size + 1);
     size_t done = 0;
     while (done < *size) {

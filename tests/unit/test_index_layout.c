@@ -25,22 +25,47 @@ static _Alignas(64) sdi_slot line[SDI_LINE_SLOTS];
 static void fill_line(unsigned taken, const unsigned *tags, size_t kinds) {
     for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) {
         uint64_t slot = sdi_slot_make(tags[next_random() % kinds], (next_random() & SDI_OFFSET_MASK) | 1);
-        atomic_store(&line[i], i < taken ? slot : 0);
+        uint64_t mark = taken == SDI_LINE_SLOTS ? next_random() & SDI_SLOT_MARK : 0;
+        atomic_store(&line[i], i < taken ? slot | mark : 0);
     }
 }
 
 static void test_a_line_is_matched_as_its_slots_are(void **state) {
     (void)state;
-    const unsigned tags[] = {0, 1, 7, 8, 0x7FFF, 0x8000, 0x8001, 0xFFFF, 0xFF00, 0x00FF};
+    const unsigned tags[] = {0, 1, 7, 8, 0x3FFF, 0x4000, 0x4001, 0x7FFF, 0x7F00, 0x00FF};
     const size_t kinds = sizeof tags / sizeof *tags;
     for (int round = 0; round < 20000; round++) {
         unsigned taken = (unsigned)(next_random() % (SDI_LINE_SLOTS + 1)), tag = tags[next_random() % kinds];
         fill_line(taken, tags, kinds);
         unsigned expected = 0;
-        for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) expected |= (unsigned)(sdi_slot_tag(line[i]) == tag) << i;
+        for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) expected |= (unsigned)((line[i] >> 48 & 0x7FFF) == tag) << i;
         assert_int_equal(sdi_line_match(line, tag), expected);
         assert_int_equal(sdi_line_is_full(line), taken == SDI_LINE_SLOTS);
         if (taken < SDI_LINE_SLOTS) assert_int_equal(sdi_line_first_empty(line), taken);
+    }
+}
+
+/* The class is the same for a key wherever it lies, and keeps to its three bits. */
+static void test_a_mark_leads_on_those_of_its_class_alone(void **state) {
+    (void)state;
+    const unsigned tags[] = {0, 8, 0x7FFF, 0x5A5A, 0x0123};
+    for (unsigned marked = 0; marked < 1u << SDI_TAG_BITS; marked += 5) {
+        fill_line(SDI_LINE_SLOTS, tags, sizeof tags / sizeof *tags);
+        uint64_t before[SDI_LINE_SLOTS];
+        for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) {
+            atomic_store(&line[i], line[i] & ~SDI_SLOT_MARK);
+            before[i] = line[i];
+        }
+        for (unsigned again = 0; again < 2; again++) {
+            sdi_line_mark(line, marked);
+            for (unsigned i = 0; i < SDI_LINE_SLOTS; i++) {
+                uint64_t mark = i == (marked >> 3) % 8 ? SDI_SLOT_MARK : 0;
+                assert_true(line[i] == (before[i] | mark));
+                assert_int_equal(sdi_line_leads_on(line, i << 3), mark != 0);
+                assert_int_equal(sdi_line_leads_on(line, i << 3 | SDI_MOST_DISPLACED), mark != 0);
+                assert_int_equal(sdi_line_leads_on(line, (i << 3) + 0x7FC0), mark != 0);
+            }
+        }
     }
 }
 
@@ -55,9 +80,11 @@ static void test_matches_are_taken_one_by_one(void **state) {
 static void test_slots_keep_the_largest_offset(void **state) {
     (void)state;
     const uint64_t largest = (UINT64_C(1) << 48) - 1;
-    for (unsigned tag = 0; tag <= 0xFFFF; tag += 0x1111) {
+    for (unsigned tag = 0; tag <= 0x7FFF; tag += 0x1111) {
         uint64_t slot = sdi_slot_make(tag, largest);
         assert_int_equal(sdi_slot_offset(slot), largest);
+        assert_int_equal(sdi_slot_offset(slot | SDI_SLOT_MARK), largest);
+        assert_int_equal(sdi_slot_tag(slot | SDI_SLOT_MARK), tag);
         assert_int_equal(sdi_slot_tag(slot), tag);
         assert_int_equal(sdi_slot_offset(sdi_slot_make(tag, 1)), 1);
     }
@@ -77,10 +104,10 @@ static void test_words_keep_their_parts(void **state) {
 static void test_a_tag_counts_displacement_up_to_its_most(void **state) {
     (void)state;
     unsigned tag = sdi_tag(0xFFFFFFFFu, 3);
-    assert_int_equal(tag, 0xFFF8);
+    assert_int_equal(tag, 0x7FF8);
     for (unsigned displaced = 1; displaced < 20; displaced++) {
         tag = sdi_tag_further(tag);
-        assert_int_equal(tag, 0xFFF8 + (displaced < SDI_MOST_DISPLACED ? displaced : SDI_MOST_DISPLACED));
+        assert_int_equal(tag, 0x7FF8 + (displaced < SDI_MOST_DISPLACED ? displaced : SDI_MOST_DISPLACED));
     }
 }
 
@@ -150,6 +177,7 @@ static void test_another_seed_gives_other_places(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_line_is_matched_as_its_slots_are),
+        cmocka_unit_test(test_a_mark_leads_on_those_of_its_class_alone),
         cmocka_unit_test(test_matches_are_taken_one_by_one),
         cmocka_unit_test(test_slots_keep_the_largest_offset),
         cmocka_unit_test(test_words_keep_their_parts),

@@ -32,7 +32,10 @@ static void *grudging_calloc(size_t count, size_t size) {
 static void *grudging_realloc(void *old, size_t size) {
     return grants() ? realloc(old, size) : NULL;
 }
+static size_t most_pages; /* bytes that were asked for at once */
+
 static void *grudging_pages(size_t size) {
+    if (size > most_pages) most_pages = size;
     return grants() ? sdi_pages_acquire(size) : NULL;
 }
 
@@ -174,12 +177,28 @@ static void test_create_and_add_refuse_too(void **state) {
     sdi_index_destroy(index);
 }
 
+/* Who finds a block used up, a writer, gets no more at once than the system clears without a stall; who expects much
+ * (opening) may have huge pages. */
+static void test_growth_takes_no_huge_page(void **state) {
+    (void)state;
+    enum { SEGMENTS = 2000, EXPECTED = 64, HUGE_PAGE_BYTES = 2 << 20 };
+    sdi_segments segments = {0};
+    most_pages = 0;
+    for (unsigned i = 0; i < SEGMENTS; i++) assert_non_null(sdi_segments_take(&segments, SDI_SEGMENT_LINES_LOG2));
+    assert_true(most_pages >= HUGE_PAGE_BYTES / 4);
+    assert_true(most_pages < HUGE_PAGE_BYTES);
+    assert_true(sdi_segments_expect(&segments, EXPECTED));
+    assert_true(most_pages >= HUGE_PAGE_BYTES);
+    sdi_segments_release(&segments);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation_may_fail_once),
         cmocka_unit_test(test_refused_for_long_it_keeps_what_it_has),
         cmocka_unit_test(test_a_reserve_leaves_no_key_pending),
         cmocka_unit_test(test_create_and_add_refuse_too),
+        cmocka_unit_test(test_growth_takes_no_huge_page),
     };
     print_message("seed %llx\n", (unsigned long long)seed);
     return cmocka_run_group_tests(tests, fill_file, NULL);
