@@ -43,8 +43,9 @@ class Workshop:
         self.commands = {}
         for entry in json.loads((self.build / "compile_commands.json").read_text()):
             path = pathlib.Path(entry["file"])
-            if path.is_relative_to(self.top / "src"):
-                self.commands[str(path.relative_to(self.top / "src"))] = entry
+            for part in ("src", "tests"):
+                if path.is_relative_to(self.top / part):
+                    self.commands[str(path.relative_to(self.top / part))] = entry
         times = self.build / "test-times.json"
         self.times = json.loads(times.read_text()) if times.exists() else {}
 
@@ -59,13 +60,20 @@ class Workshop:
 
     def compile(self, bench, file, text):
         """The object of `file` when its text is `text`."""
-        entry = self.commands[file]
-        source, out = bench / pathlib.Path(file).name, bench / (pathlib.Path(file).stem + ".o")
+        source = bench / "src" / file
+        source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(text)
+        return self.object(bench, file, source, [])
+
+    def object(self, bench, file, source, before):
+        """What the build makes of `file`, made of `source`; with options before the others."""
+        entry = self.commands[file]
+        out = bench / (pathlib.Path(file).stem + ".o")
         words = [word for word in shlex.split(entry["command"]) if not word.endswith("ccache")]
         words[words.index("-o") + 1] = str(out)
         words = [str(source) if word == entry["file"] else word for word in words]
         # Includes are looked for beside the source too.
+        words[1:1] = before
         words += ["-w", "-g0", "-I", str(pathlib.Path(entry["file"]).parent)]
         done = subprocess.run(words, cwd=entry["directory"], env={**os.environ, "CCACHE_DISABLE": "1"},
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=300)
@@ -74,16 +82,23 @@ class Workshop:
         return out
 
     def link(self, bench, objects, test):
-        """The test's program; None for one that has the source in itself, and so does not see the mutant."""
+        """The test's program. A test that has the source in itself, to count or to replace something in it, is compiled
+        anew with the mutant instead."""
         folder, name = test.split(".")
         program = f"{folder}_test_{name}"
         made = self.build / "tests" / folder / "CMakeFiles" / f"{program}.dir" / f"test_{name}.c.o"
         out = bench / program
-        done = subprocess.run(["cc", "-pie", "-o", str(out), str(made), *map(str, objects),
-                               str(self.build / "tests" / "libsimdrive_test_support_objects.a"),
-                               str(self.build / "libsimdrive.a"), "-lcmocka", "-lpthread"],
-                              stderr=subprocess.DEVNULL, check=False, timeout=300)
-        return out if done.returncode == 0 else None
+        file = f"{folder}/test_{name}.c"
+        text = (self.top / "tests" / file).read_text()
+        inside = [source for source in bench.glob("src/*/*.c")
+                  if f'#include "{source.relative_to(bench / "src")}"' in text]
+        if inside:
+            made = self.object(bench, file, self.top / "tests" / file, ["-I", str(bench / "src")])
+            objects = [item for item in objects if item.stem not in [source.stem for source in inside]]
+        subprocess.run(["cc", "-pie", "-o", str(out), str(made), *map(str, objects),
+                        str(self.build / "tests" / "libsimdrive_test_support_objects.a"),
+                        str(self.build / "libsimdrive.a"), "-lcmocka", "-lpthread"], check=True, timeout=300)
+        return out
 
     def tests(self):
         """All that there are, as ctest names them."""
