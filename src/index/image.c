@@ -80,8 +80,8 @@ static uint32_t copy_slots(const sdi_slot *segment, size_t slots, uint64_t *copy
 }
 
 /* Whether all that was empty is empty still, and what had no mark has none. Since slots only ever get taken and marked,
- * the copy then has just what was so when its last was read; offsets may be newer ones. A key that was put behind a line
- * after that was copied is noticed, for its mark came first. */
+ * the copy then has just what was so when its last was read; offsets may be newer ones. A key that was put behind a
+ * line after that was copied is noticed, for its mark came first. */
 static bool copy_is_of_one_moment(const sdi_slot *segment, size_t slots, const uint64_t *copy) {
     bool same = true;
     for (size_t i = 0; i < slots; i++) {

@@ -943,13 +943,10 @@ int main(void) {
         cmocka_unit_test(a_key_that_is_not_there_is_refused),
         cmocka_unit_test(an_entry_that_is_zero_says_nothing),
         cmocka_unit_test(a_group_of_writes_is_refused_by_a_poisoned_handle),
-<<<<<<< HEAD
         cmocka_unit_test(readers_see_what_is_before_a_long_stream_over_zeros),
-=======
         cmocka_unit_test(a_torn_entry_with_a_lost_link_hides_nothing_below_it),
         cmocka_unit_test(a_lost_link_above_other_damage_loses_one_entry),
         cmocka_unit_test(salvage_passes_over_a_payload_that_cannot_be_stored),
->>>>>>> fuzz
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
