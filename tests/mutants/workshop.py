@@ -43,8 +43,9 @@ class Workshop:
         self.commands = {}
         for entry in json.loads((self.build / "compile_commands.json").read_text()):
             path = pathlib.Path(entry["file"])
-            for part in ("src", "tests"):
-                if path.is_relative_to(self.top / part):
+            # The fuzzers build the sources for themselves.
+            for part, target in (("src", "simdrive_objects.dir"), ("tests", "_test_")):
+                if path.is_relative_to(self.top / part) and target in entry["command"]:
                     self.commands[str(path.relative_to(self.top / part))] = entry
         times = self.build / "test-times.json"
         self.times = json.loads(times.read_text()) if times.exists() else {}
