@@ -260,18 +260,19 @@ static void visit_run(void *user) {
 /* Cuts the walk into pieces for so many threads. */
 static simdrive_status cut_into_pieces(visit_job *visit, unsigned threads) {
     size_t most = threads > 1 ? (size_t)threads * PIECES_PER_THREAD : 1;
-    sdi_walk *walks = malloc(most * sizeof *walks);
+    sdi_walk *walks = calloc(most, sizeof *walks);
     uint64_t *samples = malloc(most * SDI_SPLIT_SAMPLES * sizeof *samples);
     visit->pieces = aligned_alloc(_Alignof(visit_piece), most * sizeof *visit->pieces);
     bool made = walks && samples && visit->pieces;
-    if (made) visit->count = sdi_snapshot_split(visit->snapshot, samples, walks, most);
-    for (size_t i = 0; i < visit->count; i++) {
+    size_t count = made ? sdi_snapshot_split(visit->snapshot, samples, walks, most) : 0;
+    for (size_t i = 0; i < count; i++) {
         visit_piece *piece = &visit->pieces[i];
         piece->walk = walks[i];
         atomic_init(&piece->walked, false);
         atomic_init(&piece->ended, false);
         atomic_init(&piece->left, walks[i].position - walks[i].floor);
     }
+    visit->count = count;
     free(samples);
     free(walks);
     return made ? SIMDRIVE_OK : SIMDRIVE_ERROR_NO_MEMORY;
