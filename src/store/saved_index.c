@@ -199,16 +199,18 @@ static bool put_again(sdi_generation *generation, uint64_t low, uint64_t tail) {
     return done;
 }
 
-/* A reader beside a writer at work goes on until the file's length stays. What is left behind the tail then may be
- * damage, and entries behind that: only recovery can tell, so nothing is used. */
+/* A reader beside a writer at work goes on until the file's length stays. What is left behind the tail then, other than
+ * room ahead, may be damage, and entries behind that: only recovery can tell, so nothing is used, and `*size` is what
+ * recovery is to look at. */
 static bool reaches_end(sdi_generation *generation, uint64_t *size) {
     simdrive_store *store = generation->store;
     sdi_file_end end;
     if (!store->options.read_only) return sdi_tail(generation) == *size;
     store->seen_end = *size;
-    bool followed = sdi_keep_up(generation, *size) == SIMDRIVE_OK;
-    if (followed && store->seen_end == sdi_tail(generation)) return true;
-    if (sdi_entries_end(generation, &end) == SIMDRIVE_OK) *size = end.entries;
+    bool followed = sdi_keep_up(generation, *size) == SIMDRIVE_OK && store->seen_end == sdi_tail(generation);
+    if (followed && atomic_load_explicit(&store->damaged_tail, memory_order_relaxed) == 0) return true;
+    if (sdi_entries_end(generation, &end) == SIMDRIVE_OK)
+        *size = sdi_end_of_entries(sdi_base(generation), end.file, 0, store->checksum, &end.bytes);
     return false;
 }
 
