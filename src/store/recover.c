@@ -343,7 +343,9 @@ typedef struct followed_run {
     sdi_record lowest; /* last good entry */
 } followed_run;
 
-/* Whether an entry without its checksum has it when it begins behind another tail than its link says. */
+/* Whether the link of an entry without its checksum leads too far down: the entry has its checksum when it begins
+ * behind another tail; or, for the checksum may be damaged as well, an entry that has its own stands within what would
+ * be the payload. The links of a store within a payload count from that store's beginning, and make none there. */
 static simdrive_status link_is_suspect(search_state *search, const sdi_record *record, bool *suspect) {
     uint64_t below = record->end + 1, steps = record->end - record->prev;
     *suspect = false;
@@ -353,6 +355,8 @@ static simdrive_status link_is_suspect(search_state *search, const sdi_record *r
         sdi_record mended;
         simdrive_status status = find_tail(search, below - 1, record->prev + 1, &below);
         if (status != SIMDRIVE_OK || below == 0) return status;
+        *suspect = sdi_decode(search->file, below - SDI_METADATA_SIZE, &mended) && mended.prev >= record->prev;
+        if (*suspect) return SIMDRIVE_OK;
         if (!sdi_decode_with_prev(search->file, record->end, below, &mended)) continue;
         status = matches(search, &mended, suspect);
         if (status != SIMDRIVE_OK || *suspect) return status;
