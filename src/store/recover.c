@@ -41,6 +41,7 @@ enum {
     WALK_GROUP = 128,      /* entries met before they are looked at */
     FEW_CANDIDATES = 4096, /* up to so many plausible tails, one checksum is proof enough */
     ADDED_BUDGET = 16,     /* times what was appended, for direct checksums: most appends need one */
+    SPARE_STEPS = 1 << 17, /* to tell a link from a payload, in a file of any size */
     SECTOR = 512,          /* what a disk writes as a whole */
     SAMPLE = 1000,         /* entries from which the number of all is estimated */
     SAMPLE_SHARE = 64,     /* an estimate rests on at least one in so many */
@@ -858,7 +859,7 @@ static bool is_of_other_alignment(const uint8_t *file, uint64_t size) {
 
 static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
                                        sdi_recovery *out) {
-    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size};
+    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size + SPARE_STEPS};
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
     if (is_of_other_alignment(file, size)) return SIMDRIVE_ERROR_ALIGNMENT;
