@@ -456,8 +456,8 @@ static const struct {
     {'w', false, do_write},       {'o', false, do_overwrite},     {'d', false, do_delete},  {'b', false, do_batch},
     {'p', false, do_plain_batch}, {'B', false, do_large_batch},   {'m', false, do_rename},  {'s', false, do_stream},
     {'f', false, do_failed_stream}, {'c', false, do_compact},     {'i', false, do_save_index},
-    {'r', true, do_reclaim},      {'k', false, do_backup},        {'g', false, do_damage},  {'e', false, do_leave_entry},
-    {'y', false, do_sync},
+    {'r', true, do_reclaim},      {'k', false, do_backup},        {'g', false, do_damage},
+    {'e', false, do_leave_entry}, {'y', false, do_sync},
     {'x', false, do_reopen},      {'z', true, do_rot},
 };
 enum { OPERATION_COUNT = sizeof OPERATIONS / sizeof *OPERATIONS };

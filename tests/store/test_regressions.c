@@ -902,8 +902,8 @@ static void a_lost_link_above_other_damage_loses_one_entry(void **state) {
     bench_end(&b);
 }
 
-/* The checksum was damaged together with the link, which leads to a tail further down: the chain is whole, and what lies
- * between is not on it. */
+/* The checksum was damaged together with the link, which leads to a tail further down: the chain is whole, and what
+ * lies between is not on it. */
 static void a_link_past_other_entries_hides_none_of_them(void **state) {
     (void)state;
     bench b;
