@@ -14,7 +14,7 @@
 #include "store/recover.h"
 #include "store/store.h"
 
-enum { OPEN_ATTEMPTS = 100, INTERVAL_DEFAULT_MS = 1000, FILE_MODE_DEFAULT = 0666 };
+enum { OPEN_ATTEMPTS = 100, FOREIGN_LOOKS = 4, INTERVAL_DEFAULT_MS = 1000, FILE_MODE_DEFAULT = 0666 };
 
 /* --- options ----------------------------------------------------------------------------------------------------- */
 
@@ -208,20 +208,36 @@ static void note_tail(sdi_generation *generation, uint64_t file_size, uint64_t b
     sdi_note_behind(generation->store, behind, is_room);
 }
 
-/* Steps 2 and 3; the file is the generation's, and has `file_size` bytes. `*out` is where its entries end. */
-static simdrive_status load(sdi_generation *generation, uint64_t file_size, uint64_t *out) {
+/* What a look at a file begins with. */
+typedef struct file_look {
+    uint64_t file_size;
+    uint64_t entries_end;
+    uint64_t beginning; /* its first bytes, which the first write of all makes true last */
+} file_look;
+
+/* The other members, from a file of `file_size` bytes that is mapped; also the end of its bytes. */
+static uint64_t begin_look(sdi_generation *generation, file_look *look) {
+    const uint8_t *file = sdi_base(generation);
+    uint64_t bytes_end;
+    look->beginning = look->file_size >= sizeof look->beginning ? sdi_load64(file) : 0;
+    look->entries_end = sdi_end_of_entries(file, look->file_size, 0, generation->store->checksum, &bytes_end);
+    return bytes_end;
+}
+
+/* Steps 2 and 3; the file is the generation's, and has `look->file_size` bytes. */
+static simdrive_status load(sdi_generation *generation, file_look *look) {
     simdrive_store *store = generation->store;
     sdi_recovery recovery = {0};
+    uint64_t file_size = look->file_size;
     simdrive_status status = sdi_generation_map(generation, file_size > 0 ? file_size : 1);
     if (status != SIMDRIVE_OK) return status;
-    uint64_t bytes_end;
-    uint64_t size = *out = sdi_end_of_entries(sdi_base(generation), file_size, 0, store->checksum, &bytes_end);
+    uint64_t bytes_end = begin_look(generation, look), size = look->entries_end;
     if (store->options.at_offset != 0) return load_earlier(generation, size);
     if (sdi_saved_index_load(generation, &size)) {
         note_tail(generation, file_size, bytes_end);
         return SIMDRIVE_OK;
     }
-    *out = size;
+    look->entries_end = size;
     status = sdi_generation_map(generation, size > 0 ? size : 1);
     if (status == SIMDRIVE_OK) status = recover(store, store->os, sdi_base(generation), size, &recovery);
     if (status != SIMDRIVE_OK) return status;
@@ -350,14 +366,26 @@ static simdrive_status open_and_lock(sdi_generation *generation, uint64_t *size)
     return SIMDRIVE_ERROR_LOCKED; /* replaced again and again: somebody is at work on it */
 }
 
-/* Whether a reader saw damage while the file was changing: then it may be none. */
-static bool look_again(sdi_generation *generation, uint64_t size) {
+/* Whether the file is no longer as it was when the look at it began. */
+static bool has_changed(sdi_generation *generation, const file_look *look) {
+    const sdi_os *os = generation->store->os;
     sdi_file_info info;
-    uint64_t bytes_end;
-    return generation->store->options.read_only && generation->damage.kind > SIMDRIVE_DAMAGE_TAIL &&
-           generation->store->os->info(generation->store->os, generation->file, &info) == SIMDRIVE_OK &&
-           sdi_generation_map(generation, info.size) == SIMDRIVE_OK &&
-           sdi_end_of_entries(sdi_base(generation), info.size, 0, generation->store->checksum, &bytes_end) != size;
+    if (os->info(os, generation->file, &info) != SIMDRIVE_OK) return false;
+    file_look now = {.file_size = info.size};
+    if (now.file_size != look->file_size) return true;
+    if (sdi_generation_map(generation, now.file_size > 0 ? now.file_size : 1) != SIMDRIVE_OK) return false;
+    begin_look(generation, &now);
+    return now.entries_end != look->entries_end || now.beginning != look->beginning;
+}
+
+/* Whether a reader saw damage, or no store at all, while the file was changing: then it may be none. Of the first write
+ * of all a look may see the lower part, and not find its mark any more. When it sees that, the write is over, and one
+ * more look finds it; but a file of somebody else's may be growing all the time, and each look is at all of it. */
+static bool look_again(sdi_generation *generation, simdrive_status status, const file_look *look, unsigned looks) {
+    bool seems_damaged = status == SIMDRIVE_OK && generation->damage.kind > SIMDRIVE_DAMAGE_TAIL;
+    bool seems_foreign = status == SIMDRIVE_ERROR_NOT_A_STORE && looks < FOREIGN_LOOKS;
+    return generation->store->options.read_only && looks < OPEN_ATTEMPTS && (seems_damaged || seems_foreign) &&
+           has_changed(generation, look);
 }
 
 /* Every entry was looked at that no saved index told of, those too that a writer has added meanwhile. */
@@ -371,16 +399,17 @@ static void note_opening(sdi_generation *generation, uint64_t began) {
 
 simdrive_status sdi_open_generation(sdi_generation *generation) {
     simdrive_store *store = generation->store;
-    uint64_t size = 0, end = 0, began = sdi_monotonic_ns();
-    simdrive_status status = open_and_lock(generation, &size);
+    file_look look = {0};
+    uint64_t began = sdi_monotonic_ns();
+    simdrive_status status = open_and_lock(generation, &look.file_size);
     if (status != SIMDRIVE_OK) return status;
-    status = load(generation, size, &end);
-    for (unsigned i = 0; i < OPEN_ATTEMPTS && status == SIMDRIVE_OK && look_again(generation, end); i++) {
+    status = load(generation, &look);
+    for (unsigned looks = 0; look_again(generation, status, &look, looks); looks++) {
         sdi_file_info info;
         sdi_generation_forget(generation);
         status = store->os->info(store->os, generation->file, &info);
-        size = info.size;
-        if (status == SIMDRIVE_OK) status = load(generation, size, &end);
+        look.file_size = info.size;
+        if (status == SIMDRIVE_OK) status = load(generation, &look);
     }
     if (store->options.read_only) store->os->release_length(store->os, generation->file);
     if (status == SIMDRIVE_OK) note_opening(generation, began);

@@ -41,6 +41,7 @@ enum {
     WALK_GROUP = 128,      /* entries met before they are looked at */
     FEW_CANDIDATES = 4096, /* up to so many plausible tails, one checksum is proof enough */
     ADDED_BUDGET = 16,     /* times what was appended, for direct checksums: most appends need one */
+    SPARE_STEPS = 1 << 17, /* to tell a link from a payload, in a file of any size */
     SECTOR = 512,          /* what a disk writes as a whole */
     SAMPLE = 1000,         /* entries from which the number of all is estimated */
     SAMPLE_SHARE = 64,     /* an estimate rests on at least one in so many */
@@ -343,7 +344,9 @@ typedef struct followed_run {
     sdi_record lowest; /* last good entry */
 } followed_run;
 
-/* Whether an entry without its checksum has it when it begins behind another tail than its link says. */
+/* Whether the link of an entry without its checksum leads too far down: the entry has its checksum when it begins
+ * behind another tail; or, for the checksum may be damaged as well, an entry that has its own stands within what would
+ * be the payload. The links of a store within a payload count from that store's beginning, and make none there. */
 static simdrive_status link_is_suspect(search_state *search, const sdi_record *record, bool *suspect) {
     uint64_t below = record->end + 1, steps = record->end - record->prev;
     *suspect = false;
@@ -353,6 +356,8 @@ static simdrive_status link_is_suspect(search_state *search, const sdi_record *r
         sdi_record mended;
         simdrive_status status = find_tail(search, below - 1, record->prev + 1, &below);
         if (status != SIMDRIVE_OK || below == 0) return status;
+        *suspect = sdi_decode(search->file, below - SDI_METADATA_SIZE, &mended) && mended.prev >= record->prev;
+        if (*suspect) return SIMDRIVE_OK;
         if (!sdi_decode_with_prev(search->file, record->end, below, &mended)) continue;
         status = matches(search, &mended, suspect);
         if (status != SIMDRIVE_OK || *suspect) return status;
@@ -854,7 +859,7 @@ static bool is_of_other_alignment(const uint8_t *file, uint64_t size) {
 
 static simdrive_status recover_damaged(const uint8_t *file, uint64_t size, const sdi_recovery_options *options,
                                        sdi_recovery *out) {
-    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size};
+    search_state search = {.file = file, .size = size, .kind = options->likely, .spare_steps = 2 * size + SPARE_STEPS};
     uint64_t tail = 0;
     simdrive_damage damage = SIMDRIVE_DAMAGE_NONE;
     if (is_of_other_alignment(file, size)) return SIMDRIVE_ERROR_ALIGNMENT;

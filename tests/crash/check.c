@@ -150,6 +150,11 @@ static bool may_refuse(const run *r, const situation *s, simdrive_status status)
     return does_not_hold("I1/I6: opening for reading gave %s", simdrive_status_name(status));
 }
 
+/* I9: whether there may be no bytes behind the tail. */
+static bool is_tidy(const run *r, const situation *s) {
+    return !r->after_crash && !s->power && s->done == s->begun;
+}
+
 static bool read_store(const run *r, const situation *s, memory_os *state, finding *found) {
     simdrive_open_options options = run_options(r->spec.policy, true);
     simdrive_store *store = NULL;
@@ -170,6 +175,8 @@ static bool read_store(const run *r, const situation *s, memory_os *state, findi
         holds = is_whole(store, &found->shows);
         if (!found->complete) holds = does_not_hold("damage of kind %d is found", (int)info.damage);
     }
+    if (holds && is_tidy(r, s) && found->damaged_bytes > 0)
+        holds = does_not_hold("I9: %llu bytes are left behind the tail", (unsigned long long)found->damaged_bytes);
     status = simdrive_close(store);
     return holds && (status == SIMDRIVE_OK || does_not_hold("I6: closing gave %s", simdrive_status_name(status)));
 }
@@ -196,6 +203,7 @@ static bool read_backup(const run *r, const situation *s, memory_os *state) {
 static bool damaged_bytes_are_kept(const run *r, const situation *s, memory_os *state) {
     if (!r->damaged || s->call < r->damaged_from) return true;
     const memory_file *file = memory_os_find(state, STORE_NAME);
+    if (!file && !is_strict(r, s)) return true; /* its name was not durable */
     if (file && file->size >= r->damaged_offset + r->damaged_size &&
         memcmp(file->bytes + r->damaged_offset, r->damaged, r->damaged_size) == 0)
         return true;
@@ -271,7 +279,7 @@ static uint64_t mix_content(const run *r, uint64_t digest, const content *shows)
 
 uint64_t digest_of_expectation(const run *r, const situation *s) {
     bool strict = is_strict(r, s);
-    uint64_t digest = (uint64_t)r->spec.policy << 2 | (uint64_t)s->power << 1 | strict;
+    uint64_t digest = (uint64_t)r->spec.policy << 2 | (uint64_t)s->power << 1 | strict | (uint64_t)is_tidy(r, s) << 8;
     for (unsigned i = strict ? s->done : s->durable; i <= s->begun; i++) {
         const step *at = &r->steps[i];
         digest = mix_content(r, digest, &at->shows);

@@ -10,6 +10,7 @@
  *   I6  each call ends, and with a status that it may have
  *   I7  bytes behind the tail are kept aside, or still where they were
  *   I8  a backup is the old one or the new one
+ *   I9  as long as nothing is under way and nothing was lost, nothing is behind the tail
  */
 #ifndef CRASH_CHECK_H
 #define CRASH_CHECK_H

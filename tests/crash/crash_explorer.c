@@ -3,8 +3,8 @@
  * crash_explorer.c — which sequences are explored: the program that tests/CMakeLists.txt runs in its short form, and
  * `./dev crash` in its long one.
  *
- *   --short       each operation alone, on every policy and base, each sync of it failing in turn, and a sample of
- *                 pairs: some seconds, always the same
+ *   --short       each operation alone, on every policy and base, each sync of it failing in turn; sequences that
+ *                 find what none of those can (SEQUENCES); and a sample of pairs: some seconds, always the same
  *   --minutes N   for so long: every sequence up to three operations, and behind those random ones of up to --ops
  *   --from N      begins with that sequence; the last line of output tells where to go on
  *   --replay X    one state, as printed with a violation
@@ -24,6 +24,20 @@ static const thoroughness SHORT = {.torn = 24, .exhaustive = 48, .samples = 12, 
 static const thoroughness SHORT_AND_LARGE = {.torn = 6, .exhaustive = 16, .samples = 2, .again = 512};
 static const thoroughness LONG = {.torn = 4096, .exhaustive = 4096, .samples = 160, .again = 64};
 static const thoroughness LONG_TRIPLES = {.torn = 200, .exhaustive = 512, .samples = 48, .again = 96};
+
+/* What shows only when something else came before. */
+static const struct {
+    policy policy;
+    unsigned base;
+    const char *operations;
+} SEQUENCES[] = {
+    {POLICY_COMMIT, 1, "cw"},   /* the name of the new file is durable before what follows is */
+    {POLICY_NONE, 1, "wi"},     /* a saved index of entries that are not durable */
+    {POLICY_COMMIT, 1, "kbk"},  /* an update of a backup adds all or nothing */
+    {POLICY_NONE, 1, "kwk"},
+    {POLICY_COMMIT, 1, "fw"},   /* nothing is left of a stream that failed */
+    {POLICY_MAP, 1, "fw"},
+};
 
 typedef struct arguments {
     bool is_short;
@@ -59,6 +73,10 @@ static bool explore_shortly(const arguments *a) {
         char operation[2] = {ALL_OPERATIONS[i], 0};
         for (unsigned which = 0; which < POLICY_COUNT * BASES && holds; which++)
             holds = explore_shortly_named(which, operation, a->seed, true);
+    }
+    for (size_t i = 0; i < sizeof SEQUENCES / sizeof *SEQUENCES && holds; i++) {
+        unsigned which = SEQUENCES[i].base * POLICY_COUNT + (unsigned)SEQUENCES[i].policy;
+        holds = explore_shortly_named(which, SEQUENCES[i].operations, a->seed, false);
     }
     for (unsigned i = 0; i < SHORT_PAIRS && holds; i++) {
         char pair[3] = {0};

@@ -372,6 +372,32 @@ static simdrive_status do_damage(worker *w) {
     return status == SIMDRIVE_OK ? do_write(w) : status;
 }
 
+/* Behind the tail stands what another file has left there: a whole entry, but for the padding that its link asks for,
+ * which would lie in the last entry's metadata. It is no entry of this file. */
+static simdrive_status do_leave_entry(worker *w) {
+    enum { PAYLOAD = 100 };
+    uint8_t bytes[SIMDRIVE_ALIGNMENT + PAYLOAD + SDI_METADATA_SIZE] = {0};
+    uint64_t tail = simdrive_tail(w->store), prev = tail;
+    if (tail == 0) return do_write(w);
+    simdrive_status status = close_store(w);
+    if (status != SIMDRIVE_OK) return status;
+    memory_file *file = memory_os_find(w->r->os, STORE_NAME);
+    do {
+        prev--;
+    } while (file->bytes[prev] == 0 || sdi_payload_start(prev) == prev);
+    uint64_t start = sdi_payload_start(prev);
+    size_t pad = start > tail ? (size_t)(start - tail) : 0, size = pad + PAYLOAD;
+    for (size_t i = pad; i < size; i++) bytes[i] = (uint8_t)random_next(&w->random);
+    uint32_t crc = start < tail ? sdi_crc(SDI_CRC32C, 0, file->bytes + start, (size_t)(tail - start)) : 0;
+    crc = sdi_crc(SDI_CRC32C, crc, bytes + pad, PAYLOAD);
+    sdi_encode_metadata(bytes + size, key_hash(0), prev, crc);
+    size += SDI_METADATA_SIZE;
+    memory_os_damage(w->r->os, file, file->size, bytes, size);
+    note_damaged(w->r, tail, bytes, size);
+    status = open_store(w, SIMDRIVE_SAVED_INDEX_AUTO);
+    return status == SIMDRIVE_OK ? do_write(w) : status;
+}
+
 /* A live payload whose damage is neither that of the last entry nor of the first, which mean something else. */
 static bool find_payload(worker *w, unsigned *key, uint64_t *offset) {
     simdrive_metadata metadata;
@@ -386,16 +412,21 @@ static bool find_payload(worker *w, unsigned *key, uint64_t *offset) {
     return false;
 }
 
-static simdrive_status flip_bit(worker *w, uint64_t offset) {
-    simdrive_status status = close_store(w);
-    if (status != SIMDRIVE_OK) return status;
+static void flip_bit_beneath(worker *w, uint64_t offset) {
     memory_file *file = memory_os_find(w->r->os, STORE_NAME);
     const uint8_t flipped = file->bytes[offset] ^ 4;
     memory_os_damage(w->r->os, file, offset, &flipped, 1);
+}
+
+static simdrive_status flip_bit(worker *w, uint64_t offset) {
+    simdrive_status status = close_store(w);
+    if (status != SIMDRIVE_OK) return status;
+    flip_bit_beneath(w, offset);
     return open_store(w, SIMDRIVE_SAVED_INDEX_AUTO);
 }
 
-/* A payload rots: compaction must not give it a good checksum, nor reading give it out. Then it is as it was. */
+/* A payload rots, first beneath the open store, then so that opening finds it: compaction must not give it a good
+ * checksum, nor reading give it out. Then it is as it was. */
 static simdrive_status do_rot(worker *w) {
     unsigned key;
     uint64_t offset, gain = 0;
@@ -403,12 +434,17 @@ static simdrive_status do_rot(worker *w) {
     w->step->between[0] = w->now;
     w->step->between[0].value[key] = BAD_VALUE;
     w->step->between_count = 1;
-    simdrive_status status = flip_bit(w, offset);
-    if (status == SIMDRIVE_OK) status = simdrive_estimate_compaction(w->store, &gain);
+    simdrive_status status = simdrive_estimate_compaction(w->store, &gain);
     if (status != SIMDRIVE_OK) return status;
-    status = simdrive_compact(w->store, NULL, NULL);
-    if (failed_sync(w->r)) return status;
-    if (status != (gain > 0 ? SIMDRIVE_ERROR_CORRUPT : SIMDRIVE_OK)) return SIMDRIVE_END;
+    for (unsigned found = 0; found < 2 && status == SIMDRIVE_OK; found++) {
+        if (found) status = flip_bit(w, offset);
+        else flip_bit_beneath(w, offset);
+        if (status == SIMDRIVE_OK) status = simdrive_compact(w->store, NULL, NULL);
+        if (failed_sync(w->r)) return status;
+        if (status != (gain > 0 ? SIMDRIVE_ERROR_CORRUPT : SIMDRIVE_OK)) return SIMDRIVE_END;
+        status = SIMDRIVE_OK;
+        if (!found) flip_bit_beneath(w, offset);
+    }
     return flip_bit(w, offset);
 }
 
@@ -420,11 +456,12 @@ static const struct {
     {'w', false, do_write},       {'o', false, do_overwrite},     {'d', false, do_delete},  {'b', false, do_batch},
     {'p', false, do_plain_batch}, {'B', false, do_large_batch},   {'m', false, do_rename},  {'s', false, do_stream},
     {'f', false, do_failed_stream}, {'c', false, do_compact},     {'i', false, do_save_index},
-    {'r', true, do_reclaim},      {'k', false, do_backup},        {'g', false, do_damage},  {'y', false, do_sync},
+    {'r', true, do_reclaim},      {'k', false, do_backup},        {'g', false, do_damage},
+    {'e', false, do_leave_entry}, {'y', false, do_sync},
     {'x', false, do_reopen},      {'z', true, do_rot},
 };
 enum { OPERATION_COUNT = sizeof OPERATIONS / sizeof *OPERATIONS };
-const char ALL_OPERATIONS[] = "wodbpBmsfcirkgyxz";
+const char ALL_OPERATIONS[] = "wodbpBmsfcirkgeyxz";
 
 /* --- what came of it ---------------------------------------------------------------------------------------------- */
 
@@ -467,7 +504,7 @@ static bool may_go_unnoticed(const run *r, const recorded_call *failed) {
 
 /* The folder is that of a backup, or of bytes set aside: the call tells it, and the handle has lost nothing. */
 static bool is_folder_of_another(char letter) {
-    return letter == 'k' || letter == 'g';
+    return letter == 'k' || letter == 'g' || letter == 'e';
 }
 
 /* The handle after that: refuses to write, when it was its own file or name, and tells no more durable than before. */
@@ -649,6 +686,7 @@ bool run_begin_first_write(run *r, const run *parent, memory_os *left, const con
     worker w = {.r = r, .random = spec.seed, .now = *shows};
     memcpy(r->values, parent->values, sizeof r->values);
     r->value_count = r->own_values = parent->value_count;
+    r->after_crash = true;
     r->steps[0].shows = *shows;
     copy_files(left, r->os);
     return record(&w);

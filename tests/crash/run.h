@@ -79,6 +79,7 @@ typedef struct run {
     known_value values[VALUES_MAX];
     unsigned value_count, own_values; /* those from `own_values` on are freed with the run */
     step steps[OPERATIONS_MAX + 3];
+    bool after_crash;    /* it begins with what a crash has left */
     unsigned step_count; /* of operations that were acknowledged, closing included; step 0 besides */
     /* Bytes behind the tail that must not be lost, from this call of the record on; NULL: none. */
     uint8_t *damaged;

@@ -902,6 +902,66 @@ static void a_lost_link_above_other_damage_loses_one_entry(void **state) {
     bench_end(&b);
 }
 
+/* The checksum was damaged together with the link, which leads to a tail further down: the chain is whole, and what
+ * lies between is not on it. */
+static void a_link_past_other_entries_hides_none_of_them(void **state) {
+    (void)state;
+    bench b;
+    char saved[TEST_PATH_MAX];
+    bench_begin(&b, "a link to a lower tail, and a wrong checksum");
+    enum { ENTRIES = 16, DAMAGED = 13, LOWER = 1 };
+    test_image image = {0};
+    uint8_t payload[100];
+    test_random random = test_random_begin(79);
+    test_random_fill(&random, payload, sizeof payload);
+    for (uint64_t key = 0; key < ENTRIES; key++) test_image_put(&image, key, payload, 30 + (size_t)key);
+    const test_record *damaged = &image.records[DAMAGED];
+    sdi_store64(image.bytes + damaged->end + SDI_PREV_FIELD, image.records[LOWER].tail);
+    image.bytes[damaged->end + SDI_CHECKSUM_FIELD] ^= 1;
+    test_file_put(b.path, image.bytes, image.size);
+    CHECK_OK(simdrive_salvage(b.path, test_path(&b.folder, "saved", saved), NULL, NULL, NULL, NULL));
+
+    const char *const paths[] = {b.path, saved};
+    for (size_t i = 0; i < 2; i++) {
+        simdrive_store *store = test_open_read_only(paths[i]);
+        CHECK(test_info(store).damage == (i == 0 ? SIMDRIVE_DAMAGE_MIDDLE : SIMDRIVE_DAMAGE_NONE));
+        for (uint64_t key = 0; key < ENTRIES; key++) CHECK(simdrive_exists_hash(store, key) || key == DAMAGED);
+        CHECK_OK(simdrive_close(store));
+    }
+    test_image_free(&image);
+    bench_end(&b);
+}
+
+/* Its entries have their checksums and links, but those count from where the payload begins. */
+static void a_damaged_payload_that_is_a_store_is_one_corrupt_entry(void **state) {
+    (void)state;
+    bench b;
+    bench_begin(&b, "a damaged payload that is a store");
+    enum { BELOW = 3, NESTED = 8 };
+    test_image image = {0}, nested = {0};
+    uint8_t payload[100];
+    test_random random = test_random_begin(80);
+    test_random_fill(&random, payload, sizeof payload);
+    for (uint64_t key = 0; key < NESTED; key++) test_image_put(&nested, key, payload, 40 + (size_t)key);
+    for (uint64_t key = 0; key < BELOW; key++) test_image_put(&image, key, payload, 30 + (size_t)key);
+    test_image_put(&image, BELOW, nested.bytes, nested.size);
+    test_image_put(&image, BELOW + 1, payload, 50);
+    const test_record *holder = &image.records[BELOW];
+    for (size_t i = 0; i <= NESTED; i++) { /* none; then within each entry of the nested store */
+        if (i > 0) image.bytes[holder->start + nested.records[i - 1].start] ^= 1;
+        test_file_put(b.path, image.bytes, image.size);
+        simdrive_store *store = test_open(b.path);
+        CHECK(test_info(store).damage == SIMDRIVE_DAMAGE_NONE);
+        CHECK_U64(i > 0, test_info(store).corrupt_entries);
+        CHECK_OK(simdrive_write(store, "k", 1, "v", 1, NULL));
+        CHECK_OK(simdrive_close(store));
+        if (i > 0) image.bytes[holder->start + nested.records[i - 1].start] ^= 1;
+    }
+    test_image_free(&nested);
+    test_image_free(&image);
+    bench_end(&b);
+}
+
 /* Behind padding the byte is no tombstone, so that such an entry can be in a file. */
 static void salvage_passes_over_a_payload_that_cannot_be_stored(void **state) {
     (void)state;
@@ -920,6 +980,72 @@ static void salvage_passes_over_a_payload_that_cannot_be_stored(void **state) {
     CHECK_OK(simdrive_close(store));
     test_image_free(&image);
     bench_end(&b);
+}
+
+/* --- opening beside the first write of a file -------------------------------------------------------------------- */
+
+typedef struct first_write {
+    const char *path;
+    const uint8_t *bytes; /* the file once it is done */
+    size_t size;
+    unsigned calls_left; /* of the reader, until it is */
+} first_write;
+
+static void finish_first_write(void *user, sdi_fault_kind kind, const char *path) {
+    first_write *w = user;
+    (void)kind;
+    (void)path;
+    if (w->calls_left > 0 && --w->calls_left == 0) test_file_put(w->path, w->bytes, w->size);
+}
+
+/* The writer has come to `so_far` and finishes at the reader's call number `call`. False when there are fewer. */
+static bool open_beside_first_write(bench *b, first_write *w, size_t so_far, unsigned call) {
+    simdrive_open_options options = {.struct_size = sizeof options, .read_only = true};
+    simdrive_store *store = NULL;
+    uint8_t *bytes = test_alloc(w->size);
+    memcpy(bytes, w->bytes, so_far);
+    memset(bytes + so_far, 0, w->size - so_far);
+    memcpy(bytes, sdi_first_write_mark, sizeof sdi_first_write_mark);
+    bool has_room = w->bytes[w->size - 1] == 0;
+    test_file_put(b->path, bytes, has_room ? w->size : so_far);
+    free(bytes);
+    w->calls_left = call;
+    sdi_fault_os_set_hook(b->faults, finish_first_write, w);
+    CHECK_OK(sdi_open_with_os(sdi_fault_os_table(b->faults), b->path, &options, &store));
+    sdi_fault_os_set_hook(b->faults, NULL, NULL);
+    bool finished = w->calls_left == 0;
+    if (finished) {
+        CHECK_OK(simdrive_refresh(store, NULL));
+        CHECK(simdrive_exists_hash(store, 1));
+    }
+    CHECK_OK(simdrive_close(store));
+    return finished;
+}
+
+/* Whatever it has seen of it before it was over; in a file with room ahead, too. */
+static void a_reader_that_opens_beside_the_first_write_sees_a_store(void **state) {
+    (void)state;
+    enum { PAYLOAD = 20000, SO_FAR = 8192, ROOM = 65536 };
+    for (size_t room = 0; room <= ROOM; room += ROOM) {
+        bench b;
+        bench_begin(&b, room ? "the first write of a file with room" : "the first write of a file");
+        test_image image = {0};
+        uint8_t *payload = test_alloc(PAYLOAD);
+        test_random random = test_random_begin(81);
+        test_random_fill(&random, payload, PAYLOAD);
+        test_image_put(&image, 1, payload, PAYLOAD);
+        uint8_t *bytes = test_alloc(image.size + room);
+        memcpy(bytes, image.bytes, image.size);
+        memset(bytes + image.size, 0, room);
+        first_write w = {.path = b.path, .bytes = bytes, .size = image.size + room};
+        unsigned call = 1;
+        while (open_beside_first_write(&b, &w, SO_FAR, call)) call++;
+        CHECK(call > 4);
+        free(bytes);
+        free(payload);
+        test_image_free(&image);
+        bench_end(&b);
+    }
 }
 
 /* A file made by a call that then failed stayed, empty, and stood in the way of the next attempt. */
@@ -989,6 +1115,9 @@ int main(void) {
         cmocka_unit_test(readers_see_what_is_before_a_long_stream_over_zeros),
         cmocka_unit_test(a_torn_entry_with_a_lost_link_hides_nothing_below_it),
         cmocka_unit_test(a_lost_link_above_other_damage_loses_one_entry),
+        cmocka_unit_test(a_link_past_other_entries_hides_none_of_them),
+        cmocka_unit_test(a_damaged_payload_that_is_a_store_is_one_corrupt_entry),
+        cmocka_unit_test(a_reader_that_opens_beside_the_first_write_sees_a_store),
         cmocka_unit_test(salvage_passes_over_a_payload_that_cannot_be_stored),
         cmocka_unit_test(a_failed_call_leaves_no_file_that_it_has_made),
         cmocka_unit_test(beginning_changes_tells_the_error_of_the_system),
