@@ -63,7 +63,7 @@ def compiler(cmake_folder):
 
 
 def library_version(system):
-    version = answer("pkg-config", "--modversion", system.library) if system.library else ""
+    version = answer("pkg-config", "--modversion", system.pkg_config) if system.pkg_config else ""
     if not version and system.package:
         version = answer("dpkg-query", "-W", "-f", "${Version}", system.package)
     return version

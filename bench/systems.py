@@ -27,19 +27,19 @@ class System:
     environment: dict = field(default_factory=dict)
     appends_only: bool = False  # a variant that differs where something is written
     own_threads: bool = False  # has threads of its own, so it is never bound to one processor
-    library: str = ""  # pkg-config name; its version is kept with the results
+    pkg_config: str = ""  # name of its library there; its version is kept with the results
     package: str = ""  # the same for systems without pkg-config files
 
 
 SYSTEMS = (
     System("simdrive", "simdrive", "cmake/bench/bench_store"),
     System("simdrive-map", "simdrive, map", "cmake/bench/bench_store", {"BENCH_APPEND": "map"}, appends_only=True),
-    System("lmdb", "LMDB", "cmake/bench/peers/bench_lmdb", library="lmdb", package="liblmdb-dev"),
-    System("leveldb", "LevelDB", "cmake/bench/peers/bench_leveldb", own_threads=True, library="leveldb",
+    System("lmdb", "LMDB", "cmake/bench/peers/bench_lmdb", pkg_config="lmdb", package="liblmdb-dev"),
+    System("leveldb", "LevelDB", "cmake/bench/peers/bench_leveldb", own_threads=True, pkg_config="leveldb",
            package="libleveldb-dev"),
-    System("rocksdb", "RocksDB", "cmake/bench/peers/bench_rocksdb", own_threads=True, library="rocksdb",
+    System("rocksdb", "RocksDB", "cmake/bench/peers/bench_rocksdb", own_threads=True, pkg_config="rocksdb",
            package="librocksdb-dev"),
-    System("tkrzw", "tkrzw", "cmake/bench/peers/bench_tkrzw", library="tkrzw", package="libtkrzw-dev"),
+    System("tkrzw", "tkrzw", "cmake/bench/peers/bench_tkrzw", pkg_config="tkrzw", package="libtkrzw-dev"),
     System("rust", "Rust original", "cargo/release/bench-rust"),
 )
 TITLES = {system.name: system.title for system in SYSTEMS}

@@ -3,10 +3,11 @@
  *
  * A writer that finds the place free takes it and appends. One that finds it taken puts his request into the queue for
  * it (place.c). Whoever has the place, when he is done with his own, takes the requests at the head of the queue: one
- * append, one publication, and where the policy is to sync, one sync for all of them. He does so a few times, for the
- * store is in his processor's cache; then the place goes to the first who waits, who leads the next group. Where each
- * append is synced it goes there at once, for nobody should wait for several syncs when he has been served. When the
- * common append fails, for want of space say, each is tried on its own, so that nobody fails for another's sake.
+ * append, one publication, and where the policy is to sync, one sync for all of them, or two where entries lie across
+ * sectors (note_tearing() in append.c). He does so a few times, for the store is in his processor's cache; then the
+ * place goes to the first who waits, who leads the next group. Where each append is synced it goes there at once, for
+ * nobody should wait for several groups' syncs when he has been served. When the common append fails, for want of
+ * space say, each is tried on its own, so that nobody fails for another's sake.
  *
  * Where each append is synced, who begins a group too early makes all others wait for two syncs: those who were served
  * by the last one are just being woken and about to write again. So the leader lets them come first: as many as the
